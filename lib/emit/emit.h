@@ -1,0 +1,31 @@
+/* emit.h - from a plan to files. */
+#ifndef EMIT_H
+#define EMIT_H
+#include "lower/kernel.h"
+
+enum product { ProductSo, ProductObj, ProductArchive, ProductC, ProductLLVM, ProductAsm };
+enum weights { WeightsEmbed, WeightsFile, WeightsExtern };
+
+typedef struct EmitOptions {
+	enum product product;
+	Str   prefix;              /* C identifier */
+	const char *command;       /* shown in the header: options without paths */
+	const Target *const *target; Plan *const *plan; int ntarget;  /* one plan for each -march, best last */
+	int   optlevel;
+	int   jobs;                /* compile that many modules at once; never changes the bytes */
+	enum weights weights;
+	bool  threads;             /* -fthreads=pthread: a pool inside */
+	bool  debug;               /* -g */
+	bool  checks;              /* -fcheck=full */
+	bool  noheader;
+	const char *header;        /* path; NULL: beside the output */
+	const char *savetemps;     /* directory, NULL: none */
+	bool  verbose;             /* print the commands run */
+} EmitOptions;
+
+/* Write the product to path ("-": stdout for texts) and its header. */
+bool emit(Ctx *, const EmitOptions *, const char *path);
+/* Texts */
+bool emit_c_kernel(const Kernel *, const char *symbol, Text *);     /* one C function */
+bool emit_header(Ctx *, const EmitOptions *, Text *);
+#endif

@@ -1,0 +1,320 @@
+/* ir.h - the graph: types, operators, nodes, values, modules.
+ *
+ * A Module is a program as the user gave it: a main graph, its sub-graphs, the
+ * signature (which input is a parameter, a buffer, a user's tensor ...) and
+ * where the weights lie.  A Graph is a list of Nodes in program order; a Node
+ * applies an operator to arguments and has results, Vals; a Use links a Val to
+ * one place that reads it.  Placeholders come first, the output node is last.
+ *
+ * Arguments are kept in the order of the operator's schema, one Arg for each
+ * parameter, defaults filled in.  An Arg is a literal, a size, a value, or a
+ * list of these.  Integers are Syms always, so that symbolic sizes need no
+ * second form; a value of type SymInt never occurs as an operand: its Sym does.
+ */
+#ifndef IR_H
+#define IR_H
+#include "base/base.h"
+#include "ir/sym.h"
+
+typedef struct Type Type;
+typedef struct OpDef OpDef;
+typedef struct Arg Arg;
+typedef struct Node Node;
+typedef struct Val Val;
+typedef struct Use Use;
+typedef struct Graph Graph;
+typedef struct Module Module;
+
+/* ---- types (type.c) ---------------------------------------------------- */
+
+enum dtype {
+#define DTYPE(name, text, bytes, kind, cname) Dt##name,
+#include "ir/dtype.def"
+#undef DTYPE
+	NDtype, DtNone = 255
+};
+enum dtkind { KindBool, KindUint, KindInt, KindFloat, KindComplex };
+
+extern const struct DtypeInfo { const char *text, *torch, *cname; uint8_t bytes, kind; } dtypeinfo[NDtype]; /* torch: "float32" */
+enum dtype dtype_parse(const char *s, size_t n);          /* "f32", "float32", "bool", "b8"; DtNone */
+static inline bool dt_float(enum dtype d) { return dtypeinfo[d].kind == KindFloat; }
+static inline bool dt_int(enum dtype d) { return dtypeinfo[d].kind <= KindInt; }   /* bool too */
+enum dtype dt_promote(enum dtype, enum dtype);            /* ATen's table for two tensors */
+enum dtype dt_acc(enum dtype);                            /* what arithmetic is done in: bf16, f16, f8 -> f32 */
+
+enum typekind { TyNone, TyTensor, TySym, TyList };        /* TyList: a Tensor[] result; its elements are further Vals */
+
+/* Interned: equal types are the same pointer. */
+struct Type {
+	enum typekind kind;
+	enum dtype dt;
+	uint8_t rank;
+	const Sym *const *dim;      /* TyTensor: rank sizes */
+	const Sym *const *stride;   /* in elements; NULL: row-major contiguous */
+	const Sym *sym;             /* TySym: its value */
+	uint32_t id;
+};
+enum { MaxRank = 16 };
+
+const Type *type_tensor(Ctx *, enum dtype, int rank, const Sym *const *dim);
+const Type *type_strided(Ctx *, enum dtype, int rank, const Sym *const *dim, const Sym *const *stride);
+const Type *type_sym(Ctx *, const Sym *);
+const Type *type_none(Ctx *);
+const Sym  *type_numel(Ctx *, const Type *);
+const Sym  *type_stride(Ctx *, const Type *, int d);      /* also of a contiguous one */
+const char *type_str(Ctx *, const Type *);                /* "f32[2, s0]", "Sym(s0)" */
+
+/* ---- operators (op.c, and optab.c made from op/*.op by lib/gen) -------- */
+
+/* What a parameter may be. */
+enum argtype { AtTensor, AtInt, AtFloat, AtScalar, AtBool, AtStr, AtDtype, AtLayout,
+               AtMemfmt, AtDevice, AtGenerator, AtGraph, AtAny };
+
+typedef struct Param {
+	const char *name;
+	enum argtype type;
+	bool opt;              /* T? */
+	bool list, elemopt;    /* T[], T?[] */
+	int8_t fixed;          /* int[2]: 2 (one int stands for two); 0: any */
+	bool kwonly, mutated;  /* after '*'; Tensor(a!) */
+	char alias;            /* 'a' of Tensor(a), 0: none */
+	const char *dflt;      /* text of the default, NULL: required */
+} Param;
+
+#define OPFLAGS(X)                                                             \
+	X(Pointwise, "pointwise")      /* value at i reads its tensors at i, broadcast */ \
+	X(Float, "float")              /* pointwise: integers are promoted to f32 first */ \
+	X(Bool, "bool")                /* the result is bool */                \
+	X(View, "view")                /* the result shares memory with the first tensor */ \
+	X(Commutative, "commutative")                                          \
+	X(Random, "random")            /* draws random numbers: never merged, folded, nor removed twice */ \
+	X(Effect, "effect")            /* kept although nobody reads it: asserts, prints */ \
+	X(Mutates, "mutates")          /* writes an argument: gone after functionalize */ \
+	X(Inplace, "inplace")          /* returns the argument that it writes */ \
+	X(Leaf, "leaf")                /* placeholder, get_attr, output */     \
+	X(Sym, "sym")                  /* result is a size, known at once */   \
+	X(Dynamic, "dynamic")          /* the size of the result depends on data */ \
+	X(Hop, "hop")                  /* takes sub-graphs */                  \
+	X(Opaque, "opaque")            /* keep as a whole: lower has its own way */ \
+	X(Fast, "fast")
+enum opflag {
+#define X(f, text) OpFlag##f,
+	OPFLAGS(X)
+#undef X
+};
+#define OP(f) (1u << OpFlag##f)
+
+/* How an operator becomes code; -fprint-ops prints it. */
+enum route { RouteNone, RouteValue, RouteExpand, RouteExtern, RouteView, RouteFunctional, RouteSpecial };
+
+struct OpDef {
+	const char *name;        /* "aten.gelu.default", "operator.getitem", "fxcc.philox" */
+	const char *schema;      /* as in the ATen registry, with its namespace left out */
+	int         nparam, nret;
+	const Param *param;
+	const Param *ret;        /* type, list, alias; no names needed */
+	uint32_t    flags;       /* OP(Pointwise) | ... */
+	/* Text of the table's lines (NULL: none), in the language of op/README, and
+	 * where each begins, for messages about the table. */
+	const char *doc, *type, *shape, *where, *value, *expand, *inverse, *lower, *stride;
+	const struct { const char *arg, *text; int line; } *grad; int ngrad;
+	const char *const *sample; int nsample;
+	const char *file; int line;
+	int         code;        /* index in optab */
+};
+extern const OpDef optab[];
+extern const int noptab;
+const OpDef *op_find(const char *name);                   /* "aten.add.Tensor"; "aten.relu" finds .default; NULL */
+enum route   op_route(const OpDef *);
+/* Every overload of "aten.add": the first; next of the same packet by code+1 while op_samepacket. */
+bool         op_samepacket(const OpDef *, const OpDef *);
+
+/* ---- arguments ---------------------------------------------------------- */
+
+enum argkind { ArgNone, ArgBool, ArgInt, ArgFloat, ArgStr, ArgDtype, ArgLayout, ArgMemfmt,
+               ArgDevice, ArgVal, ArgList, ArgGraph, ArgEllipsis, ArgSlice, ArgComplex };
+enum memfmt { MemContiguous, MemPreserve, MemChannelsLast, MemChannelsLast3d };
+
+struct Arg {
+	enum argkind kind;
+	union {
+		bool b;
+		const Sym *i;          /* ArgInt: a Sym; it may be isfloat (a symbolic float) */
+		double f;
+		Str s;                 /* ArgStr, ArgDevice ("cpu", "cuda:0"), ArgLayout ("strided") */
+		enum dtype dt;
+		enum memfmt mf;
+		Use *use;              /* ArgVal */
+		Graph *graph;
+		struct { Arg *v; int n; } list;    /* ArgList; ArgSlice: start, stop, step; ArgComplex: re, im */
+	};
+};
+
+/* One result of one node. */
+struct Val {
+	Node *def;
+	const Type *type;      /* NULL until known */
+	Use  *uses;
+	Str   name;            /* "relu_1": unique in its graph */
+	uint32_t id;           /* dense in the graph: index of side tables */
+	uint16_t out;          /* which result of def */
+};
+
+/* One operand: a link in the list of uses of the value it reads. */
+struct Use { Val *val; Node *user; Use *next, **prev; };
+
+/* One operation.  A node with several results has no value of its own: the FX
+ * text's `getitem`s are its results (names kept), and a Tensor[] result (split,
+ * unbind) is as many Vals as the list has elements. */
+struct Node {
+	const OpDef *op;
+	Arg  *arg;             /* op->nparam of them; Leaf ops: see leaf */
+	Val  *out;
+	Node *prev, *next;
+	Graph *graph;
+	uint32_t id;
+	uint16_t narg, nout;
+	Loc   loc;
+	Str   name;            /* FX name of the node; for one result that of the Val */
+	Str   target;          /* placeholder: its name as the user knows it; get_attr: path */
+	Str   tag;             /* partitioner tags and the like, NULL */
+	bool  backward;
+	Type const *annot;     /* type that the text claimed for out[0], NULL: none */
+};
+
+struct Graph {
+	Module *mod;
+	Ctx   *cx;
+	Arena *arena;
+	Str    name;
+	Node  *first, *last;   /* last: the output node; its arg[0] is the list of results */
+	Graph *parent;         /* of a sub-graph */
+	uint32_t nnode, nval;  /* ids in use: size side tables with these */
+	Map    names;          /* value names in use */
+};
+
+/* ---- signature and weights ---------------------------------------------- */
+
+#define INKINDS(X)  X(User, "USER_INPUT") X(Param, "PARAMETER") X(Buffer, "BUFFER") \
+	X(Const, "CONSTANT_TENSOR") X(Object, "CUSTOM_OBJ") X(Token, "TOKEN")
+#define OUTKINDS(X) X(User, "USER_OUTPUT") X(Loss, "LOSS_OUTPUT") X(BufferMut, "BUFFER_MUTATION") \
+	X(ParamMut, "PARAMETER_MUTATION") X(UserMut, "USER_INPUT_MUTATION")     \
+	X(GradParam, "GRADIENT_TO_PARAMETER") X(GradUser, "GRADIENT_TO_USER_INPUT") X(Token, "TOKEN")
+enum inkind  {
+#define X(n, t) In##n,
+	INKINDS(X)
+#undef X
+};
+enum outkind {
+#define X(n, t) Res##n,
+	OUTKINDS(X)
+#undef X
+};
+
+/* Bytes of a tensor that is known when compiling.  data points into a mapped
+ * file (never copied) or an arena; layout as type says, strides included. */
+typedef struct Weight {
+	Str   fqn;
+	const Type *type;      /* strides in elements from offset */
+	const uint8_t *data;   /* NULL: not given; the caller passes it at run time */
+	size_t bytes;
+	bool  requires_grad;
+	uint32_t storage;      /* equal: same memory (tied); 0: its own */
+} Weight;
+
+typedef struct Input {
+	enum inkind kind;
+	Val   *val;            /* its placeholder's result; NULL: a specialised constant that has none */
+	Str    name;           /* placeholder */
+	Str    argname;        /* what C and the header call it */
+	Str    target;         /* fqn of a parameter, buffer, constant */
+	bool   persistent, requires_grad;
+	Arg    value;          /* specialised constant input: its literal; else ArgNone */
+	Weight *weight;        /* parameter, buffer, constant: its value if known */
+} Input;
+
+typedef struct Output {
+	enum outkind kind;
+	Str    name;           /* what C and the header call it: "out0" */
+	Str    target;         /* fqn, or placeholder name of a mutated user input */
+} Output;
+
+typedef struct Guard { const Sym *cond; Str text; Loc loc; } Guard;   /* cond != 0 must hold at the door */
+
+struct Module {
+	Ctx   *cx;
+	Str    name;           /* file stem */
+	Graph *main;
+	VEC(Graph *) sub;
+	VEC(Input) in;         /* one for each placeholder, in order (and constants) */
+	VEC(Output) out;       /* one for each element of the output list */
+	VEC(Weight *) weight;
+	VEC(Guard) guard;
+	Str    torch, dialect; /* informative */
+};
+
+/* ---- building and changing graphs (graph.c) ------------------------------ */
+
+Module *module_new(Ctx *, Str name);
+Graph  *graph_new(Module *, Str name, Graph *parent);
+/* Make a node before `before` (NULL: at the end).  arg: op->nparam of them, copied;
+ * ArgVal entries have use == NULL replaced by arg_val().  Types are set by node_infer. */
+Node   *node_new(Graph *, const OpDef *, const Arg *arg, int narg, int nout, Node *before, Loc);
+Node   *node_placeholder(Graph *, Str name, const Type *, Loc);
+Node   *node_output(Graph *, const Arg *list, Loc);
+void    node_delete(Node *);                       /* its results have no uses */
+void    node_setargs(Node *, const Arg *arg, int narg);
+Arg     arg_val(Val *);                            /* a detached operand: node_new links it */
+Arg     arg_int(Ctx *, int64_t); Arg arg_sym(const Sym *); Arg arg_float(double); Arg arg_bool(bool);
+Arg     arg_str(Str); Arg arg_dtype(enum dtype); Arg arg_none(void); Arg arg_list(Arena *, const Arg *, int n);
+Val    *arg_tensor(const Node *, int i);           /* the value of argument i; NULL if None or not a value */
+const Arg *node_arg(const Node *, const char *name);
+void    val_replace(Val *old, Val *with);          /* every use of old */
+void    val_rename(Graph *, Val *, const char *stem); /* made unique */
+Graph  *graph_clone(Graph *);
+#define FOREACH_NODE(g, n) for (Node *n = (g)->first; n; n = n->next)
+/* Calls fn for every value that a node reads, in order, lists included. */
+void    node_operands(Node *, void (*fn)(void *, Use *), void *arg);
+int     node_nuse(const Val *);
+
+/* Bind positional and keyword arguments to a schema: defaults, None, int for int[2],
+ * int for float.  Reports and returns false.  out has op->nparam entries. */
+bool    op_bind(Ctx *, Loc, const OpDef *, const Arg *pos, int npos, const Str *key, const Arg *kw, int nkw, Arg *out);
+/* The overload of packet "aten.add" that these arguments fit; NULL: none. */
+const OpDef *op_overload(Ctx *, const char *packet, const Arg *pos, int npos, const Str *key, const Arg *kw, int nkw);
+
+/* ---- what the tables know (infer.c, expand.c, ex.h) ----------------------- */
+
+bool    node_infer(Node *);                        /* set the types of its results; reports */
+bool    graph_infer(Graph *);                      /* all; checks annotations */
+/* Replace a node by its table's `expand`; false: it has none, or an error (reported). */
+bool    node_expand(Node *);
+
+/* ---- text (print.c, verify.c) ---------------------------------------------- */
+
+void    module_print(const Module *, Text *);      /* canonical fxg: reads back to the same module */
+void    graph_print(const Graph *, Text *);        /* class, def, statements */
+void    node_print(const Node *, Text *);          /* one statement */
+const char *arg_str_of(Ctx *, const Arg *);        /* as printed */
+bool    module_verify(const Module *);             /* structure, uses, types; bug() is the caller's */
+
+/* ---- reference interpreter (interp.c) -------------------------------------- */
+
+/* A tensor in memory: row-major contiguous, data owned by whoever made it. */
+typedef struct Tensor { enum dtype dt; int rank; int64_t dim[MaxRank]; void *data; size_t bytes; } Tensor;
+typedef struct SymVal { const Sym *var; int64_t val; } SymVal;
+
+/* Run g on in[] (one for each placeholder; contiguous); results go to out[] (one for
+ * each element of the output list; data from the arena).  f64: every float is computed
+ * in double.  Symbols are bound from the shapes of the inputs. */
+bool    graph_interp(Graph *, Arena *, const Tensor *in, int nin, Tensor *out, int nout, bool f64);
+bool    node_interp(Node *, Arena *, const Tensor *const *operand, Tensor *out, bool f64, const SymVal *, int nsym);
+double  tensor_get(const Tensor *, int64_t i);     /* as double */
+int64_t tensor_geti(const Tensor *, int64_t i);
+void    tensor_set(Tensor *, int64_t i, double);
+void    tensor_seti(Tensor *, int64_t i, int64_t);
+int64_t tensor_numel(const Tensor *);
+/* Of raw bytes */
+double  dt_load(enum dtype, const void *);
+void    dt_store(enum dtype, void *, double);
+#endif
