@@ -99,6 +99,7 @@ void   note(Ctx *, Loc, const char *fmt, ...) PRINTF(3, 4);   /* belongs to the 
 /* An invariant of ours is broken: print it and unwind to the handler. */
 _Noreturn void bug(Ctx *, Loc, const char *fmt, ...) PRINTF(3, 4);
 void   ctx_onbug(Ctx *, void (*fn)(void *arg), void *arg);     /* fn must not return; default abort() */
+void   diag_flush(Ctx *);     /* json and sarif print here; ctx_free and bug() call it */
 
 /* ---- files (file.c) --------------------------------------------------- */
 
@@ -116,6 +117,7 @@ FILE  *out_file(Out *);
 const char *out_tmpname(Out *);                           /* for programs that write it themselves */
 bool   out_commit(Ctx *, Out *);                          /* all outputs of a run: commit after all are written */
 void   out_abort(Out *);
+void   out_cleanup_all(void);                             /* remove all temporaries; for signal handlers */
 
 bool   write_all(int fd, const void *, size_t);
 
