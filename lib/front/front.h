@@ -21,6 +21,12 @@ Module *read_text(Ctx *, const File *, const ReadOptions *);    /* FX text, all 
 /* Weights for inputs that have none: safetensors, index.json, npz, npy, pt2. */
 bool    read_weights(Ctx *, Module *, const File *, const ReadOptions *);
 
+/* Operators that a reader does not know: all are noted, then reported in one message. */
+typedef struct UnsupportedOp { Str name; int count; Loc loc; } UnsupportedOp;
+typedef VEC(UnsupportedOp) Unsupported;
+void    unsupported_add(Ctx *, Unsupported *, const char *name, Loc);
+bool    unsupported_report(Ctx *, const Unsupported *);         /* false: there were some, and an error was reported */
+
 /* ---- containers, also for the tools ------------------------------------- */
 typedef struct NpArray { Str name; Tensor t; bool fortran; } NpArray;     /* data: points into the file if it lies there in row-major order, else arena */
 bool    npy_read(Ctx *, const char *what, const uint8_t *, size_t, enum dtype want, Tensor *);   /* want: DtNone, or what <V2, |V1 and u16 bit patterns stand for */

@@ -64,7 +64,7 @@ const Sym  *type_numel(Ctx *, const Type *);
 const Sym  *type_stride(Ctx *, const Type *, int d);      /* also of a contiguous one */
 const char *type_str(Ctx *, const Type *);                /* "f32[2, s0]", "Sym(s0)" */
 
-/* ---- operators (op.c, and optab.c made from op/*.op by lib/gen) -------- */
+/* ---- operators (op.c, and optab.c made from the .op files by lib/gen) -------- */
 
 /* What a parameter may be. */
 enum argtype { AtTensor, AtInt, AtFloat, AtScalar, AtBool, AtStr, AtDtype, AtLayout,
