@@ -35,7 +35,7 @@ typedef struct StEntry { Str name; enum dtype dt; int rank; int64_t dim[MaxRank]
 bool    safetensors_read(Ctx *, const char *what, const uint8_t *, size_t, StEntry **, int *n);
 
 typedef struct ZipEntry { Str name; uint16_t method; uint32_t crc; uint64_t csize, usize; const uint8_t *data; } ZipEntry;   /* data: compressed bytes in the file */
-typedef struct Zip { const char *what; ZipEntry *v; int n; Map byname; } Zip;
+typedef struct Zip { const char *what; ZipEntry *v; int n; Map byname; uint64_t *budget; } Zip;   /* budget: bytes that may still be inflated */
 bool    zip_open(Ctx *, const char *what, const uint8_t *, size_t, Zip *);
 const ZipEntry *zip_find(const Zip *, Ctx *, const char *name);
 bool    zip_bytes(Ctx *, const Zip *, const ZipEntry *, const uint8_t **, size_t *);   /* inflated if need be; CRC checked */
@@ -43,7 +43,14 @@ bool    zip_bytes(Ctx *, const Zip *, const ZipEntry *, const uint8_t **, size_t
 /* Strict JSON (cJSON behind an exact scan): objects are hash-looked-up, ints are exact. */
 typedef struct Json Json;
 enum jsonkind { JsonNull, JsonBool, JsonInt, JsonFloat, JsonStr, JsonArray, JsonObject };
-struct Json { enum jsonkind kind; bool b; int64_t i; double f; Str s; int n; Json **v; Str *key; uint32_t off; };
-Json   *json_parse(Ctx *, const char *what, const char *text, size_t n, bool bareinf);
+struct Json {
+	enum jsonkind kind;
+	int n;                     /* JsonArray, JsonObject: how many */
+	union {
+		bool b; int64_t i; double f; Str s;
+		struct { Json **v; Str *key; Map *map; };   /* key, map: JsonObject; map: NULL for a small one */
+	};
+};
+Json   *json_parse(Ctx *, const char *what, const char *text, size_t n, bool bareinf);   /* bareinf: NaN, Infinity are numbers; reports */
 Json   *json_get(const Json *obj, Str key);                /* NULL if absent or not an object */
 #endif
