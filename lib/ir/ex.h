@@ -39,11 +39,16 @@ enum fold { FoldSum, FoldProd, FoldMax, FoldMin, FoldAny, FoldAll, FoldArgmax, F
 /* Argmax, Argmin: the position (i64) counted over var[] row-major; first of equals, NaN wins.
  * Max, Min: NaN wins.  The identity of each is ex_identity. */
 
+/* A number of an integer dtype (i; u64: its bits) or of a float dtype (f). */
+typedef union Num { int64_t i; double f; } Num;
+
 struct Ex {
 	enum exkind kind;
 	enum dtype dt;
 	uint32_t id;
+	Ctx *cx;                          /* in whose table it is */
 	uint8_t narg;
+	bool weak;                        /* of Python numbers alone: takes the dtype of what it meets; by itself i64 or f32 */
 	enum scalar sc;
 	enum fold fold;
 	int64_t i; double f;              /* ExConst */
@@ -56,12 +61,13 @@ struct Ex {
 	const Ex *cond;                   /* ExFold: counts only where true; NULL: everywhere */
 };
 
-const Ex *ex_int(Ctx *, enum dtype, int64_t);
-const Ex *ex_float(Ctx *, enum dtype, double);
+const Ex *ex_int(Ctx *, enum dtype, int64_t);        /* DtNone: a Python int, weak */
+const Ex *ex_float(Ctx *, enum dtype, double);       /* DtNone: a Python float, weak; f keeps all its digits */
 const Ex *ex_index(Ctx *, const Sym *);
 const Ex *ex_load(Ctx *, Val *, const Sym *const *idx, int n);
 const Ex *ex_op(Ctx *, enum scalar, const Ex *a, const Ex *b, const Ex *c);   /* promotes, folds constants */
 const Ex *ex_cast(Ctx *, enum dtype, const Ex *);
+const Ex *ex_adopt(Ctx *, enum dtype, const Ex *);    /* a weak e as if its numbers had been written as dt; else ex_cast */
 const Ex *ex_bits(Ctx *, enum dtype, const Ex *);
 const Ex *ex_fold(Ctx *, enum fold, const Sym *const *var, const Sym *const *extent, int n, const Ex *cond, const Ex *body);
 const Ex *ex_random(Ctx *, Val *, const Sym *counter);
@@ -76,8 +82,19 @@ const Ex  *ex_ofvar(Ctx *, const Sym *var);         /* NULL: an ordinary variabl
 const Ex *ex_rewrite(Ctx *, const Ex *e, const Ex *(*load)(void *, const Ex *), void *arg,
                      const Sym *const *var, const Sym *const *with, int nvar);
 void      ex_loads(const Ex *, void (*fn)(void *, const Ex *load), void *arg);   /* every load, indirect ones too */
+void      ex_visit(const Ex *, void (*fn)(void *, const Ex *), void *arg);        /* every node once, operands first */
 int       ex_cost(const Ex *);                      /* rough cycles for an element */
 const char *ex_str(Ctx *, const Ex *);              /* for dumps: "exp(sub(self[i0, i1], m[i0]))" */
+
+/* ---- scalars on constants (scalar.c) ------------------------------------------ */
+
+/* sc on operands of dtype dt (Select: of the arms).  f32 rounds after each step;
+ * comparisons and tests give .i.  Never traps: x/0 of integers is 0. */
+Num       scalar_eval(enum scalar, enum dtype dt, const Num *arg);
+Num       num_cast(enum dtype from, enum dtype to, Num);
+Num       num_bits(enum dtype from, enum dtype to, Num);      /* ExBits */
+int64_t   num_wrap(enum dtype, int64_t);                      /* to the range of an integer dtype */
+double    num_round(enum dtype, double);                      /* to a float dtype, half to even */
 
 /* ---- what a node computes --------------------------------------------------- */
 
