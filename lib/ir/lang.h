@@ -1,0 +1,190 @@
+/* lang.h - the table language: syntax trees, values, the evaluator.
+ *
+ * Private to lib/ir and lib/gen.  langparse.c makes an Ast of a line of a table
+ * (genop calls it too, so that a wrong line never gets into the program);
+ * lang.c evaluates it.  A Lang is one evaluation: the operator whose line it
+ * is, the names in scope, and the mode, which says what a tensor is:
+ *
+ *   LangPlain    something with a type: where, type, shape, stride
+ *   LangTensor   a Val: expand, inverse, grad; operators make nodes
+ *   LangElement  its element at i, an Ex: value, lower
+ *
+ * Errors unwind to the one setjmp of the evaluation: the evaluator's memory is
+ * the arena's, so there is nothing to clean up.
+ */
+#ifndef LANG_H
+#define LANG_H
+#include <setjmp.h>
+#include "ir/ex.h"
+
+/* ---- syntax (langparse.c) ---------------------------------------------- */
+
+enum astkind {
+	AstNone, AstBool, AstInt, AstFloat, AstStr, AstName,
+	AstList,     /* [a, *b] and (a, b) */
+	AstStar,     /* *b in a list or a call */
+	AstBin,      /* s is the operator's text */
+	AstNeg, AstInv, AstNot, AstAnd, AstOr,
+	AstCmp,      /* s: == != < <= > >= is isnot in notin */
+	AstIf,       /* kid: condition, then, else */
+	AstIndex,    /* kid: what, subscripts */
+	AstSlice,    /* kid: from, to, step; each may be NULL */
+	AstAttr,     /* kid[0].s */
+	AstCall,     /* kid: function, arguments */
+	AstKw,       /* s = kid[0] */
+	AstComp,     /* kid: expression, then AstFor and AstWhen clauses; b: in [] (a list), else a generator */
+	AstFor,      /* clause: kid: iterated, names */
+	AstWhen,     /* clause: kid: condition */
+	AstLambda,   /* kid: body, names */
+	/* statements */
+	AstBlock, AstAssign /* kid: value, targets (names) */, AstAdd /* s += */,
+	AstWhether /* if: kid: cond, block, else block or NULL */,
+	AstLoop /* for: kid: iterated, block, names */,
+	AstReturn, AstAssert /* kid: cond, message or NULL */, AstExpr
+};
+
+typedef struct Ast Ast;
+struct Ast {
+	enum astkind kind;
+	bool b;
+	int line;            /* within the text, from 0 */
+	Str s;
+	int64_t i; double f;
+	int n;
+	Ast **kid;
+};
+
+enum langform { FormExpr, FormWhere, FormBlock };   /* FormExpr: an expression, or statements if it begins as one */
+
+/* file:line is where the text begins, for messages.  NULL: reported. */
+Ast *lang_parse(Ctx *, const char *text, enum langform, const char *file, int line);
+
+/* ---- macros of the tables ------------------------------------------------ */
+
+typedef struct MacroDef {
+	const char *name;
+	const char *const *param; int nparam;
+	const char *text;
+	double ulp;              /* impl: its stated bound; 0: none */
+	const char *file; int line;
+} MacroDef;
+extern const MacroDef fntab[], impltab[];     /* fn, impl: sorted by name; in optab.c */
+extern const int nfntab, nimpltab;
+/* What a scalar function is made of for f32 operands: an Ex over the simple scalars.
+ * NULL: none, it is a machine's own. */
+const Ex *lang_impl(Ctx *, enum scalar, const Ex *const *arg);
+
+/* ---- values ---------------------------------------------------------------- */
+
+enum lkind {
+	LNone, LBool, LInt, LFloat, LStr, LDtype, LList, LTensor,
+	LEx,         /* an element */
+	LCond,       /* a comparison of sizes that is not known yet: only while evaluating a where */
+	LFun, LRange,
+	LArg         /* memory format, layout, device ...: handed on as it is */
+};
+typedef struct LVal {
+	enum lkind kind;
+	union {
+		bool b;
+		const Sym *i;                               /* LInt (may be isfloat), LCond */
+		double f;
+		Str s;
+		enum dtype dt;
+		Val *t;
+		const Ex *ex;
+		struct { struct LVal *v; int n; } list;
+		struct { const Sym *from, *to; int64_t step; } range;
+		const Ast *fun;
+		const Arg *arg;
+	};
+} LVal;
+
+enum langmode { LangPlain, LangTensor, LangElement };
+
+typedef struct Lang {
+	Ctx *cx;
+	Arena *a;
+	Module *mod;             /* where guards go; NULL: none */
+	const OpDef *op;
+	Loc loc;
+	enum langmode mode;
+	const char *what;        /* the line: "value"; for messages */
+	VEC(struct { Str name; LVal val; }) env;
+	int frame;               /* names below are not visible */
+	bool guards;             /* in a where */
+	int depth;
+	bool returned;
+	LVal ret;
+	jmp_buf *fail;
+	/* LangTensor */
+	Graph *g;
+	Node *before;
+	/* LangElement */
+	Val *out;                /* the result in question */
+	const Sym *const *i;
+	int ni;
+	enum dtype compute;      /* what a pointwise op computes in; DtNone: elements keep their dtype */
+	VEC(const Sym *) ivar;   /* variables that are indices, not sizes */
+	Low *low;                /* of a lower line */
+} Lang;
+
+/* lang.c */
+void  lang_init(Lang *, Ctx *, Module *, const OpDef *, Loc, enum langmode);
+void  lang_bind(Lang *, const Arg *);                /* the parameters, from the arguments of a node */
+void  lang_set(Lang *, const char *name, LVal);
+/* The line's value; false: reported. */
+bool  lang_run(Lang *, const char *what, const char *text, enum langform, LVal *);
+const Ast *lang_ast(Ctx *, const OpDef *, const char *what, const char *text, enum langform);
+LVal  lang_eval(Lang *, const Ast *);
+LVal  lang_call1(Lang *, LVal fun, LVal arg);        /* a lambda */
+_Noreturn void lang_fail(Lang *, const Ast *, const char *fmt, ...) PRINTF(3, 4);
+LVal  lang_frarg(Ctx *, const Arg *);
+LVal  lang_list(Lang *, int n);
+LVal  lang_sym(const Sym *);
+LVal  lang_int(Ctx *, int64_t);
+const Sym *lang_tosym(Lang *, const Ast *, LVal);    /* an int, or fails */
+bool  lang_dtypeof(LVal, enum dtype *);              /* of a tensor or a number, as ATen sees it */
+bool  lang_isindex(Lang *, const Sym *);             /* mentions an index variable */
+bool  lang_isnum(LVal);
+bool  lang_isel(Lang *, LVal);                       /* an element: LEx, or a tensor in element mode */
+LVal  lang_binary(Lang *, const Ast *, const char *op, LVal, LVal);
+LVal  lang_compare(Lang *, const Ast *, const char *op, LVal, LVal);
+LVal  lang_iter(Lang *, const Ast *, LVal);          /* as a list */
+LVal  lang_comp(Lang *, const Ast *comp);            /* a comprehension, as a list */
+void  lang_bindnames(Lang *, const Ast *, Ast *const *name, int n, LVal);
+const char *lang_str(Ctx *, LVal);
+
+/* langfn.c: functions on plain values; false: there is none of that name that takes these. */
+typedef struct LKey { Str name; LVal val; } LKey;
+bool  lang_builtin(Lang *, const Ast *, Str name, LVal *arg, int n, LKey *kw, int nkw, LVal *out);
+bool  lang_isstructural(Str name);
+const Sym *lang_broadcastdim(Lang *, const Sym *, const Sym *);  /* NULL: they do not fit */
+
+/* low.c: element mode */
+const Ex *lang_ex(Lang *, const Ast *, LVal, enum dtype want);
+const Ex *lang_cond(Lang *, const Ast *, LVal);      /* as b8 */
+LVal  lang_exbinary(Lang *, const Ast *, const char *op, LVal, LVal);
+LVal  lang_excompare(Lang *, const Ast *, const char *op, LVal, LVal);
+LVal  lang_select(Lang *, const Ast *, LVal c, LVal a, LVal b);
+LVal  lang_load(Lang *, const Ast *, LVal t, const LVal *idx, int n);
+/* A call in element mode; false: no such function. */
+bool  lang_excall(Lang *, const Ast *call, Str name, LVal *out);
+
+/* langop.c: tensor mode */
+LVal  lang_opcall(Lang *, const Ast *, const char *packet, const OpDef *exact, LVal *arg, int n, LKey *kw, int nkw);
+LVal  lang_opbinary(Lang *, const Ast *, const char *op, LVal, LVal);
+bool  lang_hasop(const char *packet);
+Arg   lang_toarg(Lang *, const Ast *, LVal);
+
+/* infer.c: types of the results of op applied to arg (bound).  For a Tensor[] result
+ * there is a type for each element. */
+bool  infer_types(Graph *, Loc, const OpDef *, const Arg *arg, const Type ***type, int *n);
+void  infer_guard(Module *, Loc, const Sym *cond);   /* cond holds from here on; checked at the door */
+enum dtype infer_promote(const OpDef *, const Arg *arg);   /* ATen's result type of all that take part */
+
+/* expand.c: evaluate the expand line of op before a node, in g. */
+bool  expand_op(Graph *, const OpDef *, const Arg *, Loc, Node *before, Val ***res, int *n);
+/* functionalize: the new value of the base of a view when the view's value becomes newval. */
+bool  lang_inverse(Node *view, Val *newval, Node *before, Val **newbase);
+#endif
