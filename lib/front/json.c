@@ -13,6 +13,7 @@
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
+#include "front/bytes.h"
 #include "front/front.h"
 
 enum {
@@ -132,30 +133,6 @@ number(Scan *c)
 	return true;
 }
 
-/* The length of the UTF-8 sequence at p, 0 if it is none. */
-static int
-utf8(const unsigned char *p, size_t left)
-{
-	uint32_t c = p[0], least;
-	int n;
-
-	if (c < 0x80)
-		return 1;
-	if (c < 0xc2 || c > 0xf4)
-		return 0;
-	n = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-	least = n == 2 ? 0x80 : n == 3 ? 0x800 : 0x10000;
-	if (left < (size_t)n)
-		return 0;
-	c &= 0xff >> (n + 1);
-	for (int i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	return c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : n;
-}
-
 static bool
 hex4(Scan *c, uint32_t *v)
 {
@@ -214,8 +191,7 @@ string(Scan *c)
 		} else if (ch < 0x80) {
 			c->p++;
 		} else {
-			int n = utf8((const unsigned char *)c->p,
-				     (size_t)(c->end - c->p));
+			int n = utf8_len(c->p, (size_t)(c->end - c->p));
 			if (n == 0)
 				return fail(c, "a string is not UTF-8");
 			c->p += n;
