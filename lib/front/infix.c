@@ -152,8 +152,6 @@ apply(P *p, const char *at, const char *name, size_t len, const Sym *const *a, i
 		const Sym *q = divmod(p, at, sym_div, a[0], a[1]);
 		return q ? divmod(p, at, sym_mod, q, a[2]) : NULL;
 	}
-	if (len == 11 && memcmp(name, "FloatTrueDiv", 11) == 0 && n == 2 && zero(a[1]))
-		return fail(p, at, "division by zero");
 	for (int i = 0; i < COUNT(fns); i++) {
 		const char *f = name;
 		size_t fl = len;

@@ -1,0 +1,139 @@
+/* text.h - the reader of FX text: what its files share.
+ *
+ *   text.c     the whole file: pragmas, classes, trailer, signature
+ *   log.c      log output: prefixes, sections
+ *   textlex.c  tokens
+ *   annot.c    "f32[2, s0][s0, 1]cpu", "Sym(s0)"
+ *   formb.c    Python source: statements, values
+ *   forma.c    str(graph): %x : [num_users=1] = op[target=...](...)
+ *   torchfn.c  what a call means: torch.*, methods, operators, attributes -> nodes
+ *
+ * A Tv is the value that a Python expression of the text has while reading: an
+ * argument for a node (a tensor, size, literal, list), a node with several
+ * results that are not picked apart yet, a dict, or the name of a function.
+ */
+#ifndef TEXT_H
+#define TEXT_H
+#include "front/front.h"
+#include "front/infix.h"
+
+/* ---- tokens (textlex.c) ---------------------------------------------------- */
+
+enum tok { TkEof, TkNewline, TkName, TkInt, TkFloat, TkImag, TkStr, TkOp };
+
+typedef struct Tok {
+	enum tok kind;
+	uint32_t off, len;     /* in the file's text; a string with its quotes */
+	char op[4];            /* TkOp: "+", "**=" */
+	bool line;             /* first of its line */
+} Tok;
+typedef struct Comment { uint32_t off, len; } Comment;
+typedef struct Toks { Tok *v; int n, cap; Comment *c; int nc, ccap; } Toks;
+
+/* ---- annotations (annot.c) --------------------------------------------------- */
+
+typedef struct Annot { const Type *type; const Sym *sym; } Annot;   /* one of the two */
+
+/* ---- values and names ---------------------------------------------------------- */
+
+enum tvkind { TvNone, TvArg, TvNode, TvList, TvDict, TvFn, TvAttr, TvSelf };
+
+typedef struct Tv {
+	enum tvkind kind;
+	bool tuple;            /* TvList written with () */
+	bool bare;             /* Form A: an unquoted word, meant by the schema */
+	Arg  arg;              /* TvArg */
+	Node *node;            /* TvNode: of several results */
+	Str  name;             /* TvFn: dotted name; TvAttr: path below self */
+	struct Tv *v; int n;   /* TvList, TvDict: elements */
+	Str  *key;             /* TvDict */
+} Tv;
+
+/* ---- the reader ------------------------------------------------------------------- */
+
+typedef struct Class {
+	Str  name;
+	size_t begin, end;     /* its def and body in the text */
+	int  indent, parent;   /* index of the class around it; -1 */
+	Graph *graph;
+} Class;
+
+/* What the pragmas and the trailer say. */
+typedef struct SigLine { Str name, target; int kind; bool persistent; uint32_t off; } SigLine;
+typedef struct Pair { Str a, b; uint32_t off; } Pair;
+typedef VEC(SigLine) SigLines;
+typedef VEC(Pair) Pairs;
+
+typedef struct Reader {
+	Ctx   *cx;
+	Arena *a;
+	const ReadOptions *opt;
+	const File *f;
+	const char *s; size_t n;       /* cleaned text; NUL-ended */
+	int    file;                   /* for loc_at */
+	Module *mod;
+	VEC(Class) cls;
+	Unsupported unsup;
+	bool   hassig;                 /* a trailer, or in/out pragmas */
+	SigLines in, out;
+	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt;
+	bool   failed;
+} Reader;
+
+/* One function being read. */
+typedef struct Fn {
+	Reader *r;
+	Graph  *g;
+	Class  *cls;
+	Toks    t;
+	int     p;              /* index of the next token */
+	Map     env;            /* Str -> Tv * */
+	Map     nout;           /* Str -> the largest index + 1 that the text takes of it */
+	Map     decl;           /* Str -> Annot *: types of placeholders made later */
+	Node   *lastin;         /* the last placeholder */
+	Loc     loc;            /* of the statement */
+	Str     python;         /* "model.py:12 in forward" of the last comment, or NULL */
+	Node   *mark;           /* last node before the statement */
+	const Annot *annot;     /* claimed by the statement */
+	Str     target;         /* name that the statement gives; NULL */
+	int     depth;          /* of inlined definitions */
+	bool    done;           /* saw return */
+	bool    formA;
+} Fn;
+
+/* textlex.c */
+bool    lex(Reader *, size_t begin, size_t end, Toks *);
+Str     unquote(Reader *, const Tok *);                     /* NULL: reported */
+/* log.c: ANSI escapes and log prefixes gone, lines kept; NULL: reported */
+char   *clean(Ctx *, const File *, const char *section, size_t *n);
+
+/* annot.c.  off: where s lies in the text, or -1. */
+bool    annot_parse(Reader *, const char *s, size_t n, int64_t off, Annot *);
+
+/* formb.c */
+bool    formb_function(Reader *, Class *);
+bool    value_parse(Fn *, Tv *);
+/* forma.c */
+bool    forma_graph(Reader *, Class *);
+
+/* torchfn.c: all return false after a report. */
+bool    tv_arg(Fn *, const Tv *, Arg *);                    /* as an argument of a node */
+bool    tv_call(Fn *, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
+bool    tv_method(Fn *, Str name, const Tv *self, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
+bool    tv_getattr(Fn *, const Tv *, Str name, Tv *);
+bool    tv_getitem(Fn *, const Tv *, const Tv *index, Tv *);
+bool    tv_setitem(Fn *, const Tv *, const Tv *index, const Tv *value);
+bool    tv_binary(Fn *, const char *op, const Tv *, const Tv *, Tv *);
+bool    tv_unary(Fn *, const char *op, const Tv *, Tv *);
+bool    tv_inplace(Fn *, const char *op, const Tv *, const Tv *);
+Tv      tv_ofarg(Arg);
+bool    const_name(Fn *, const char *dotted, Tv *);         /* torch.float32, inf, None ... */
+
+/* text.c */
+bool    fn_fail(Fn *, const Tok *, const char *fmt, ...) PRINTF(3, 4);
+bool    fn_placeholder(Fn *, Str name, const Annot *, Loc);
+bool    fn_return(Fn *, const Tv *);
+void    fn_bind(Fn *, Str name, Tv);
+bool    fn_name(Fn *, Str name, Tv *);                      /* name the node of a statement */
+Val    *fn_attr(Fn *, Str path);                            /* a tensor of the module: becomes an input */
+#endif
