@@ -83,6 +83,7 @@ Str    intern_printf(Ctx *, const char *fmt, ...) PRINTF(2, 3);
  * note such as the Python file and line and the module path. */
 int    loc_file(Ctx *, const char *name, const char *text, size_t len);  /* text outlives cx; NULL: none */
 Loc    loc_at(Ctx *, int file, size_t offset);           /* place at a byte of the file's text */
+Loc    loc_from(Ctx *, int file, size_t offset, Str python);   /* the same, and where in the user's program it came from */
 Loc    loc_node(Ctx *, int file, Str node, Str python);  /* python: "model.py:12 in forward (layer.0)" or NULL */
 const char *loc_str(Ctx *, Loc);                         /* "model.fxg:12:8" */
 Str    loc_python(Ctx *, Loc);

@@ -175,6 +175,12 @@ loc_at(Ctx *cx, int file, size_t offset)
 }
 
 Loc
+loc_from(Ctx *cx, int file, size_t offset, Str python)
+{
+	return place(cx, (Place){ file, offset, NULL, python });
+}
+
+Loc
 loc_node(Ctx *cx, int file, Str node, Str python)
 {
 	return place(cx, (Place){ file, SIZE_MAX, node, python });
