@@ -1,0 +1,142 @@
+/* door.c - what is checked before a run: sizes, dtypes, strides, pointers, the CPU. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "model.h"
+
+int
+fxrt_fail(fxcc_error *e, int code, const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (e == NULL)
+		return code;
+	e->code = code;
+	e->name = name;
+	va_start(ap, fmt);
+	vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+/* Numbers of dtype.def to DLPack's (code, bits). */
+DLDataType
+fxrt_dltype(int dtype)
+{
+	static const uint8_t t[][2] = {
+		{6, 8}, {1, 8}, {0, 8}, {0, 16}, {0, 32}, {0, 64}, {1, 16}, {1, 32}, {1, 64},
+		{2, 16}, {4, 16}, {2, 32}, {2, 64}, {5, 64}, {5, 128}, {10, 8}, {12, 8},
+	};
+	DLDataType d = {0, 0, 1};
+
+	if (dtype >= 0 && dtype < (int)(sizeof t / sizeof *t)) {
+		d.code = t[dtype][0];
+		d.bits = t[dtype][1];
+	}
+	return d;
+}
+
+/* The x86-64 level of this CPU: 1 to 4; what the operating system does not save does not count. */
+int
+fxrt_cpu_level(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+	__builtin_cpu_init();
+	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt") || !__builtin_cpu_supports("ssse3"))
+		return 1;
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2"))
+		return 2;
+	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+	    !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512cd"))
+		return 3;
+	return 4;
+#else
+	return 0;
+#endif
+}
+
+/* Ranges of the free sizes, then the guards. */
+int
+fxrt_check_sizes(const fxrt_model *m, const int64_t *sym, fxcc_error *e)
+{
+	for (int i = 0; i < m->nsym; i++) {
+		const fxrt_sym *s = &m->sym[i];
+		if (s->in < 0 || (sym[i] >= s->lo && sym[i] <= s->hi))
+			continue;
+		if (e) {
+			e->index = s->in;
+			e->dim = s->dim;
+			e->got = sym[i];
+			e->lo = s->lo;
+			e->hi = s->hi;
+		}
+		return fxrt_fail(e, FXCC_ESHAPE, m->in[s->in].name, "%s: size %d (%s) is %lld, not in [%lld, %lld]",
+		                 m->in[s->in].name, s->dim, s->name, (long long)sym[i], (long long)s->lo, (long long)s->hi);
+	}
+	for (int i = 0; i < m->nguard; i++) {
+		int bad = 0;
+		if (fxrt_eval(m->guard[i].expr, sym, &bad) == 0 || bad)
+			return fxrt_fail(e, FXCC_ESHAPE, NULL, "the sizes do not satisfy %s", m->guard[i].text);
+	}
+	return 0;
+}
+
+/* Free sizes from the shapes of the inputs. */
+int
+fxrt_bind_shapes(const fxrt_model *m, const int64_t *const *shape, int64_t *sym, fxcc_error *e)
+{
+	for (int i = 0; i < m->nsym; i++) {
+		const fxrt_sym *s = &m->sym[i];
+		sym[i] = 0;
+		if (s->in >= 0 && s->dim >= 0 && shape[s->in])
+			sym[i] = shape[s->in][s->dim];
+		else if (s->in < 0)
+			sym[i] = s->hi;            /* known later: plan for the most */
+	}
+	return fxrt_check_sizes(m, sym, e);
+}
+
+static int
+shape_error(const fxrt_port *p, int index, int dim, int64_t got, int64_t want, fxcc_error *e)
+{
+	if (e) {
+		e->index = index;
+		e->dim = dim;
+		e->got = got;
+		e->lo = e->hi = want;
+	}
+	return fxrt_fail(e, FXCC_ESHAPE, p->name, "%s: size %d is %lld, not %lld", p->name, dim, (long long)got, (long long)want);
+}
+
+/* One tensor against its port: pointer, device, dtype, rank, sizes. */
+int
+fxrt_check_tensor(const fxrt_port *p, const DLTensor *t, int index, const int64_t *sym, int output, fxcc_error *e)
+{
+	DLDataType want = fxrt_dltype(p->dtype);
+	int64_t n = 1;
+
+	if (e)
+		e->index = index;
+	if (t == NULL)
+		return fxrt_fail(e, FXCC_EARG, p->name, "%s: no tensor given", p->name);
+	if (t->device.device_type != 1)
+		return fxrt_fail(e, FXCC_EDEVICE, p->name, "%s: on device %d, not in the CPU's memory", p->name, t->device.device_type);
+	if (t->dtype.bits != want.bits || t->dtype.lanes != 1 || (t->dtype.code != want.code && !(want.code == 6 && t->dtype.code == 1)))
+		return fxrt_fail(e, FXCC_EDTYPE, p->name, "%s: dtype code %d, %d bits given, code %d, %d bits wanted",
+		                 p->name, t->dtype.code, t->dtype.bits, want.code, want.bits);
+	if (t->ndim != p->rank)
+		return fxrt_fail(e, FXCC_ESHAPE, p->name, "%s: %d dimensions given, %d wanted", p->name, t->ndim, p->rank);
+	for (int d = 0; d < p->rank; d++) {
+		int bad = 0;
+		int64_t v = fxrt_eval(p->dim[d], sym, &bad);
+		if (bad || t->shape[d] != v)
+			return shape_error(p, index, d, t->shape[d], v, e);
+		n *= v;
+	}
+	if (t->data == NULL && n != 0)
+		return fxrt_fail(e, FXCC_EARG, p->name, "%s: a null pointer", p->name);
+	if (((uintptr_t)t->data + t->byte_offset) % (want.bits >= 8 ? want.bits / 8 > 8 ? 8 : want.bits / 8 : 1))
+		return fxrt_fail(e, FXCC_EALIGN, p->name, "%s: not aligned to its element size", p->name);
+	(void)output;
+	return 0;
+}

@@ -1,0 +1,133 @@
+/* model.h - an artifact as data: what the compiler emits beside kernels and weights.
+ *
+ * The tables are constant.  A run binds the free sizes from the shapes of the
+ * inputs, checks everything at the door, and runs the steps of one version (the
+ * best that this CPU can run).  Sizes and offsets are expressions in postfix:
+ *     n, then n pairs (operation, number)
+ */
+#ifndef FXRT_MODEL_H
+#define FXRT_MODEL_H
+#include "fxcc_abi.h"
+#include "rt.h"
+
+/* Operations of size expressions.  The float ones work on doubles in the same slots. */
+#define FXRT_EXPRS(X)                                                          \
+	X(Const) X(Var) X(Real) X(Add) X(Mul) X(Div) X(Mod) X(Min) X(Max)      \
+	X(Pow) X(Eq) X(Ne) X(Lt) X(Le) X(And) X(Or) X(Not) X(Where) X(Shl)     \
+	X(Shr) X(ToFloat) X(TrueDiv) X(FAdd) X(FMul) X(FDiv) X(FPow) X(Sqrt)   \
+	X(Exp) X(Log) X(Sin) X(Cos) X(Tan) X(Log2) X(Floor) X(Ceil) X(Trunc)   \
+	X(Round) X(FEq) X(FNe) X(FLt) X(FLe) X(FMin) X(FMax)
+enum fxrt_expr {
+#define X(n) FxrtX##n,
+	FXRT_EXPRS(X)
+#undef X
+	FxrtNX
+};
+
+typedef void fxrt_kernel(void *const *buf, const int64_t *sym, int64_t begin, int64_t end);
+
+enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch };
+enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize };
+
+typedef struct fxrt_buf {
+	int32_t home, index;           /* index: of the port or the state */
+	int32_t dtype, width;          /* width: bytes of an element */
+	const int64_t *count;          /* elements */
+	const int64_t *offset;         /* arena: bytes */
+	uint64_t konst;                /* const: bytes in model->konst */
+} fxrt_buf;
+
+typedef struct fxrt_step {
+	int32_t kind, nbuf, nnum, nreal, nsym, define;   /* define: the symbol that it sets, -1 */
+	const int32_t *buf;
+	const int32_t *sym;            /* the kernel's sizes: indices of symbols */
+	fxrt_kernel *kernel;
+	fxrt_fn *ext;
+	const int64_t *parallel;       /* extent, or NULL */
+	int64_t grain;
+	const int64_t *const *num;
+	const double *real;
+	const char *text;              /* what it computes; the message of an assertion */
+} fxrt_step;
+
+typedef struct fxrt_version {
+	int32_t cpu;                   /* x86-64-vN that it needs; 0: any */
+	int32_t nbuf, nstep, workers;
+	const fxrt_buf *buf;
+	const fxrt_step *step;
+	const int64_t *arena;          /* bytes */
+} fxrt_version;
+
+/* A free size.  Bound from size dim of input in; dim -1: from the value of that
+ * input; in -1: by a step. */
+typedef struct fxrt_sym { const char *name; int64_t lo, hi; int32_t in, dim; } fxrt_sym;
+
+/* An input or output of the entry points, in the order of the header. */
+typedef struct fxrt_port {
+	const char *name;
+	int32_t dtype, rank;
+	const int64_t *const *dim;
+	const int64_t *const *stride;  /* what the code expects; NULL: row-major */
+	const int64_t *value;          /* an output that is a size: its value; else NULL */
+	int32_t alias;                 /* output: the input whose value it is, -1 */
+	int32_t written;               /* input: 1 if it is written back */
+} fxrt_port;
+
+typedef struct fxrt_guard { const int64_t *expr; const char *text; } fxrt_guard;
+
+/* A buffer that the model changes; every context has its own, this is the first value. */
+typedef struct fxrt_state { const char *name; uint64_t konst, offset, bytes; } fxrt_state;
+
+typedef struct fxrt_own {              /* what the simple entry uses, zero at first */
+	volatile int32_t lock, ready;
+	void *ctx, *arena;
+	uint64_t narena;
+} fxrt_own;
+
+typedef struct fxrt_model {
+	const fxcc_module *module;
+	const uint8_t *konst;          /* all constants */
+	uint64_t signature, state, arena;  /* state: bytes of all states; arena: bytes if no size is free, else 0 */
+	int32_t nsym, nin, nout, nguard, nstate, nversion;
+	const fxrt_sym *sym;
+	const fxrt_port *in, *out;
+	const fxrt_guard *guard;
+	const fxrt_state *states;
+	const fxrt_version *version;   /* best last */
+	fxrt_own *own;
+	void *ownctx, *ownarena;       /* static memory for them; NULL: from malloc */
+} fxrt_model;
+
+/* A context: made by init in the caller's memory. */
+enum { FxrtMaxSym = 64, FxrtMaxRank = 16, FxrtMaxBuf = 64 };
+typedef struct fxrt_ctx {
+	const fxrt_model *model;
+	const fxrt_version *version;
+	const fxcc_pool *pool;
+	unsigned char *arena, *state;
+	uint64_t narena;
+	uint64_t seed, calls;
+} fxrt_ctx;
+
+/* run.c */
+int64_t fxrt_eval(const int64_t *expr, const int64_t *sym, int *bad);
+int  fxrt_simple(const fxrt_model *, const int64_t *size, const void *const *in, void *const *out);
+int32_t fxrt_init(const fxrt_model *, void *mem, size_t n, uint64_t signature, const fxcc_config *, void **ctx, fxcc_error *);
+int32_t fxrt_bind(void *ctx, const void *weights, size_t n, fxcc_error *);
+int32_t fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *saved, fxcc_error *);
+int32_t fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *);
+int32_t fxrt_arena_need(const fxrt_model *, const int64_t *const *shape, size_t *arena, size_t *saved, fxcc_error *);
+size_t  fxrt_arena_size(const fxrt_model *, const int64_t *size);
+int32_t fxrt_out_shape(const fxrt_model *, const int64_t *const *in, int64_t *const *out, fxcc_error *);
+void    fxrt_fini(void *ctx);
+void   *fxrt_state_of(void *ctx, int32_t i);
+/* door.c */
+int fxrt_fail(fxcc_error *, int code, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int fxrt_check_sizes(const fxrt_model *, const int64_t *sym, fxcc_error *);
+int fxrt_bind_shapes(const fxrt_model *, const int64_t *const *shape, int64_t *sym, fxcc_error *);
+int fxrt_check_tensor(const fxrt_port *, const DLTensor *, int index, const int64_t *sym, int output, fxcc_error *);
+int fxrt_cpu_level(void);
+DLDataType fxrt_dltype(int dtype);
+/* pool.c */
+void fxrt_parallel(const fxcc_pool *, fxrt_kernel *, void *const *buf, const int64_t *sym, int64_t n, int64_t grain);
+#endif
