@@ -10,6 +10,7 @@
 #include <locale.h>
 #include <stdlib.h>
 #include "front/export.h"
+#include "front/infix.h"
 
 enum { MaxDepth = 256, MaxNodes = 100000, MaxArgs = 4096 };
 
@@ -480,15 +481,14 @@ symbol(Parse *p, Frac *out)
 {
 	const char *name;
 	size_t n;
-	Str s;
 
 	if (!quoted(p, &name, &n) || !keywords(p))
 		return false;
 	if (n == 0 || n > 64)
 		return fail(p, "a symbol without a usable name");
-	s = intern(p->cx, name, n);
-	/* a size is never negative; anything else is known by its range alone */
-	*out = plain(sym_var(p->cx, s, s[0] == 's' ? 0 : INT64_MIN, INT64_MAX));
+	/* zf0, zuf0: floating point */
+	*out = plain(name[0] == 'z' ? sym_floatvar(p->cx, intern(p->cx, name, n)) :
+	             size_var(p->cx, name, n));
 	return true;
 }
 
