@@ -21,4 +21,11 @@ typedef struct fxrt_call {
 	int nbuf, nnum, nreal;
 } fxrt_call;
 typedef int fxrt_fn(const fxrt_call *);
+
+/* Numbers of dtypes: the order of dtype.def. */
+enum { FxB8, FxU8, FxI8, FxI16, FxI32, FxI64, FxU16, FxU32, FxU64, FxF16, FxBF16, FxF32, FxF64,
+       FxC64, FxC128, FxF8E4M3, FxF8E5M2 };
+
+/* The first word of philox4x32-10 for key = seed, counter = (counter, stream). */
+uint32_t fxrt_philox(uint64_t seed, int64_t counter, uint64_t stream);
 #endif

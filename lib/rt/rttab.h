@@ -1,0 +1,3 @@
+/* rttab.h - the extern operators there are; RT(name): fxrt_name. */
+RT(sort)
+RT(nonzero)
