@@ -86,9 +86,9 @@ typedef struct Buf {
 	Str   name;
 	enum home home;
 	enum dtype dt;
-	int   index;           /* HomeInput, HomeOutput: which, of Module.in / .out users; HomeState: which state */
+	int   index;           /* HomeInput: which of Module.in; HomeOutput: which of Module.out; HomeState: which of Module.in (the buffer) */
 	const Sym *count;      /* elements */
-	const Sym *offset;     /* HomeArena: bytes; HomeConst: bytes in Plan.konst */
+	const Sym *offset;     /* HomeArena, HomeScratch: bytes from the start of the arena */
 	int   first, last;     /* steps between which it lives */
 	const uint8_t *data;   /* HomeConst, HomeState: first value (bytes = count*width) */
 	const Weight *weight;  /* HomeConst, HomeState: the unchanged weight it is, or NULL (folded or packed) */
