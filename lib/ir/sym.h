@@ -59,6 +59,10 @@ const Sym *sym_float(Ctx *, double);
 const Sym *sym_var(Ctx *, Str name, int64_t lo, int64_t hi);
 const Sym *sym_fresh(Ctx *, const char *stem, int64_t lo, int64_t hi);  /* a new variable: "i12" */
 void       sym_bound(Ctx *, const Sym *var, int64_t lo, int64_t hi);    /* only before it is used */
+/* var < sup, an expression (the extent of a loop over var): with it (s0*i + j)//s0 is i
+ * when 0 <= j < s0.  Only before var is used; bounds var's range too. */
+void       sym_setsup(Ctx *, const Sym *var, const Sym *sup);
+const Sym *sym_floatvar(Ctx *, Str name);               /* a variable that is a double: "zf3" */
 const Sym *sym_add(Ctx *, const Sym *, const Sym *);
 const Sym *sym_sub(Ctx *, const Sym *, const Sym *);
 const Sym *sym_mul(Ctx *, const Sym *, const Sym *);
