@@ -161,15 +161,27 @@ bool  lang_builtin(Lang *, const Ast *, Str name, LVal *arg, int n, LKey *kw, in
 bool  lang_isstructural(Str name);
 const Sym *lang_broadcastdim(Lang *, const Sym *, const Sym *);  /* NULL: they do not fit */
 
-/* low.c: element mode */
-const Ex *lang_ex(Lang *, const Ast *, LVal, enum dtype want);
+/* langel.c: element mode */
+const Ex *lang_ex(Lang *, const Ast *, LVal);
+const Sym *lang_indirect(Lang *, const Ast *, LVal, int64_t lo, int64_t hi);   /* an element as an index */
 const Ex *lang_cond(Lang *, const Ast *, LVal);      /* as b8 */
 LVal  lang_exbinary(Lang *, const Ast *, const char *op, LVal, LVal);
 LVal  lang_excompare(Lang *, const Ast *, const char *op, LVal, LVal);
 LVal  lang_select(Lang *, const Ast *, LVal c, LVal a, LVal b);
 LVal  lang_load(Lang *, const Ast *, LVal t, const LVal *idx, int n);
-/* A call in element mode; false: no such function. */
-bool  lang_excall(Lang *, const Ast *call, Str name, LVal *out);
+/* sum(EXPR for k in N) and its like; false: not that. */
+bool  lang_exfold(Lang *, const Ast *call, Str name, LVal *out);
+/* A function of elements; false: none of that name, or all arguments are plain. */
+bool  lang_excall(Lang *, const Ast *, Str name, LVal *arg, int n, LKey *kw, int nkw, LVal *out);
+/* The last resort: a scalar function of plain numbers that plain values do not have. */
+bool  lang_exscalar(Lang *, const Ast *, Str name, LVal *arg, int n, LVal *out);
+
+int   lang_foldof(const char *name);                 /* enum fold; -1 */
+const Sym *lang_freshvar(Lang *, const char *stem, const Sym *extent);   /* an index over 0..extent-1 */
+void  lang_need(Lang *, const Ast *, Str name, int n, int want);         /* arguments */
+
+/* low.c: scan, scatter, extern; false: none of these */
+bool  lang_lowering(Lang *, const Ast *, Str name, LVal *, int n, LKey *, int nkw);
 
 /* langop.c: tensor mode */
 LVal  lang_opcall(Lang *, const Ast *, const char *packet, const OpDef *exact, LVal *arg, int n, LKey *kw, int nkw);
