@@ -99,7 +99,7 @@ typedef struct fxrt_model {
 } fxrt_model;
 
 /* A context: made by init in the caller's memory. */
-enum { FxrtMaxSym = 64, FxrtMaxRank = 16, FxrtMaxBuf = 64 };
+enum { FxrtMaxSym = 128, FxrtMaxRank = 16, FxrtMaxBuf = 512 };
 typedef struct fxrt_ctx {
 	const fxrt_model *model;
 	const fxrt_version *version;

@@ -310,13 +310,11 @@ static int
 bind_inputs(Run *r, const DLTensor *const *in, void **ptr)
 {
 	const fxrt_model *m = r->cx->model;
-	const int64_t *shape[FxrtMaxBuf];
 	int rc;
 
 	for (int i = 0; i < m->nin; i++) {
 		if (in[i] == NULL || in[i]->ndim != m->in[i].rank)
 			return fxrt_check_tensor(&m->in[i], in[i], i, r->sym, 0, r->err);
-		shape[i] = in[i]->shape;
 		ptr[i] = (char *)in[i]->data + in[i]->byte_offset;
 	}
 	for (int i = 0; i < m->nsym; i++)
@@ -324,7 +322,7 @@ bind_inputs(Run *r, const DLTensor *const *in, void **ptr)
 			return fxrt_fail(r->err, FXCC_EARG, m->sym[i].name, "%s: a null pointer", m->sym[i].name);
 	for (int i = 0; i < m->nsym; i++) {
 		const fxrt_sym *s = &m->sym[i];
-		r->sym[i] = s->in < 0 ? s->hi : s->dim >= 0 ? shape[s->in][s->dim] : *(const int64_t *)ptr[s->in];
+		r->sym[i] = s->in < 0 ? s->hi : s->dim >= 0 ? in[s->in]->shape[s->dim] : *(const int64_t *)ptr[s->in];
 	}
 	rc = fxrt_check_sizes(m, r->sym, r->err);
 	for (int i = 0; !rc && i < m->nin; i++) {
@@ -355,7 +353,7 @@ bind_outputs(Run *r, DLTensor *const *out, void **ptr)
 int32_t
 fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *saved, fxcc_error *e)
 {
-	void *pi[FxrtMaxBuf * 8], *po[FxrtMaxBuf * 8];
+	void *pi[FxrtMaxBuf], *po[FxrtMaxBuf];
 	Run r = {.cx = ctx, .in = pi, .out = po, .err = e};
 	const fxrt_model *m;
 	int rc;
