@@ -1,0 +1,191 @@
+/* expand.c - replace an operator by what its table says it is made of.
+ *
+ * The expand line is evaluated with nodes made in front of the old one; then the
+ * old one's results are replaced and it goes away.  The same evaluation in a
+ * scratch graph gives the types (infer.c).
+ */
+#include "ir/lang.h"
+
+/* What the line returned, as values. */
+static bool
+values(Lang *L, LVal v, Val ***res, int *n)
+{
+	LVal one = v, *list = &one;
+	int count = 1;
+
+	if (v.kind == LList)
+		list = v.list.v, count = v.list.n;
+	if (v.kind == LNone && L->op->nret == 0)
+		count = 0;
+	*res = count ? NEWN(L->a, Val *, count) : NULL;
+	*n = count;
+	for (int k = 0; k < count; k++) {
+		if (list[k].kind != LTensor) {
+			error(L->cx, L->loc, "%s: its expansion gives %s, not a tensor",
+			      L->op->name, lang_str(L->cx, list[k]));
+			return false;
+		}
+		(*res)[k] = list[k].t;
+	}
+	return true;
+}
+
+static bool
+evaluate(Lang *L, Graph *g, Node *before, const char *what, const char *text,
+         enum langform form, LVal *v)
+{
+	L->g = g;
+	L->before = before;
+	return lang_run(L, what, text, form, v);
+}
+
+bool
+expand_op(Graph *g, const OpDef *op, const Arg *arg, Loc loc, Node *before, Val ***res, int *n)
+{
+	Lang L;
+	LVal v;
+
+	lang_init(&L, g->cx, g->mod, op, loc, LangTensor);
+	lang_bind(&L, arg);
+	return evaluate(&L, g, before, "expand", op->expand, FormBlock, &v) &&
+	       values(&L, v, res, n);
+}
+
+/* ---- sizes that only the run knows --------------------------------------------------- */
+
+/* The types were inferred in a scratch graph, which made sizes of its own (u3); the
+ * nodes that are here now made others (u7).  The first are in use already. */
+typedef struct Renaming { VEC(const Sym *) var, with; } Renaming;
+
+static void
+differs(Arena *a, Renaming *r, const Type *is, const Type *was)
+{
+	for (int d = 0; d < is->rank; d++)
+		if (is->dim[d]->kind == SymVar && !sym_eq(is->dim[d], was->dim[d])) {
+			vec_push(a, &r->var, is->dim[d]);
+			vec_push(a, &r->with, was->dim[d]);
+		}
+}
+
+static const Type *
+renamed(Ctx *cx, const Renaming *r, const Type *t)
+{
+	const Sym *dim[MaxRank], *stride[MaxRank];
+
+	if (t == NULL || t->kind != TyTensor)
+		return t;
+	for (int d = 0; d < t->rank; d++) {
+		dim[d] = sym_subst(cx, t->dim[d], r->var.v, r->with.v, r->var.n);
+		if (t->stride)
+			stride[d] = sym_subst(cx, t->stride[d], r->var.v, r->with.v, r->var.n);
+	}
+	return t->stride ? type_strided(cx, t->dt, t->rank, dim, stride)
+	                 : type_tensor(cx, t->dt, t->rank, dim);
+}
+
+static void
+renamearg(Ctx *cx, const Renaming *r, Arg *a)
+{
+	if (a->kind == ArgInt)
+		a->i = sym_subst(cx, a->i, r->var.v, r->with.v, r->var.n);
+	for (int k = 0; a->kind == ArgList && k < a->list.n; k++)
+		renamearg(cx, r, &a->list.v[k]);
+}
+
+static void
+rename_sizes(Graph *g, const Renaming *r, Node *from, Node *to)
+{
+	for (Node *n = from; n != to; n = n->next) {
+		for (int k = 0; k < n->narg; k++)
+			renamearg(g->cx, r, &n->arg[k]);
+		for (int k = 0; k < n->nout; k++)
+			n->out[k].type = renamed(g->cx, r, n->out[k].type);
+	}
+}
+
+/* ---- a node ------------------------------------------------------------------------------ */
+
+static bool
+fits(Node *n, Val **res, int nres)
+{
+	Ctx *cx = n->graph->cx;
+
+	if (nres < n->nout) {
+		error(cx, n->loc, "%s: its expansion has %d results, not %d", n->op->name, nres, n->nout);
+		return false;
+	}
+	for (int k = 0; k < n->nout; k++) {
+		const Type *is = res[k]->type, *was = n->out[k].type;
+		if (was && (is->dt != was->dt || is->rank != was->rank || is->kind != was->kind)) {
+			error(cx, n->loc, "%s: its expansion gives %s, not %s", n->op->name,
+			      type_str(cx, is), type_str(cx, was));
+			return false;
+		}
+	}
+	return true;
+}
+
+bool
+node_expand(Node *n)
+{
+	Graph *g = n->graph;
+	Node *prev = n->prev, *first;
+	Renaming r = {0};
+	Val **res;
+	int nres;
+
+	if (n->op->expand == NULL ||
+	    !expand_op(g, n->op, n->arg, n->loc, n, &res, &nres) || !fits(n, res, nres))
+		return false;
+	first = prev ? prev->next : g->first;
+	for (Node *m = first; m != n; m = m->next) {
+		m->backward = n->backward;
+		m->tag = n->tag;
+	}
+	if (n->op->flags & OP(Dynamic) || n->nout) {
+		for (int k = 0; k < n->nout; k++)
+			if (res[k]->type && n->out[k].type && res[k]->type->kind == TyTensor)
+				differs(g->arena, &r, res[k]->type, n->out[k].type);
+		if (r.var.n)
+			rename_sizes(g, &r, first, n);
+	}
+	Str *name = n->nout ? NEWN(g->arena, Str, n->nout) : NULL;
+	for (int k = 0; k < n->nout; k++) {
+		name[k] = n->out[k].name;
+		val_replace(&n->out[k], res[k]);
+	}
+	/* New ones among the results take over the names, first come first named. */
+	uint32_t newest = n->id;
+	int nout = n->nout;
+	node_delete(n);
+	for (int k = 0; k < nout; k++) {
+		bool again = false;
+		for (int j = 0; j < k; j++)
+			again |= res[j] == res[k];
+		if (!again && res[k]->def->id > newest && name[k])
+			val_rename(g, res[k], name[k]);
+	}
+	return true;
+}
+
+bool
+lang_inverse(Node *view, Val *newval, Node *before, Val **newbase)
+{
+	Lang L;
+	LVal v;
+
+	if (view->op->inverse == NULL)
+		return false;
+	lang_init(&L, view->graph->cx, view->graph->mod, view->op, view->loc, LangTensor);
+	lang_bind(&L, view->arg);
+	lang_set(&L, "new", (LVal){.kind = LTensor, .t = newval});
+	if (!evaluate(&L, view->graph, before, "inverse", view->op->inverse, FormExpr, &v))
+		return false;
+	if (v.kind != LTensor) {
+		error(L.cx, view->loc, "%s: its inverse gives %s, not a tensor", view->op->name,
+		      lang_str(L.cx, v));
+		return false;
+	}
+	*newbase = v.t;
+	return true;
+}
