@@ -11,6 +11,7 @@ typedef struct ReadOptions {
 	int64_t maxinput;          /* bytes; 0: 64 GiB */
 	const char *const *type; int ntype;   /* -ftype=NAME=f32[8,64] */
 	bool verbose;
+	bool haveweights;          /* weights files follow: read_pt2 need not find every value */
 } ReadOptions;
 
 /* Any input; the form is found from the content. */

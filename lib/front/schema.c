@@ -125,15 +125,25 @@ static const struct { const char *name; uint8_t dt; } scalartype[] = {
 	[34] = { "uint32", DtU32 },            [35] = { "uint64", DtU64 },
 };
 
+enum dtype
+schema_dtype(int64_t code, const char **name)
+{
+	bool known = code >= 0 && code < COUNT(scalartype) && scalartype[code].name;
+
+	if (name)
+		*name = known ? scalartype[code].name : NULL;
+	return known ? scalartype[code].dt : DtNone;
+}
+
 bool
 as_dtype(Reader *r, const Json *j, enum dtype *dt)
 {
-	if (j->kind != JsonInt || j->i < 0 || j->i >= COUNT(scalartype) ||
-	    scalartype[j->i].name == NULL)
-		return bad(r, "unknown scalar type");
-	*dt = scalartype[j->i].dt;
-	return *dt != DtNone ||
-	       bad(r, "scalar type %s is not supported", scalartype[j->i].name);
+	const char *name = NULL;
+
+	*dt = j->kind == JsonInt ? schema_dtype(j->i, &name) : DtNone;
+	if (*dt != DtNone)
+		return true;
+	return name ? bad(r, "scalar type %s is not supported", name) : bad(r, "unknown scalar type");
 }
 
 /* Row-major strides; those of sizes 1 say nothing. */

@@ -408,6 +408,7 @@ read_names(Reader *r, const Json *gm)
 	Names in = {0}, out = {0};
 	const Json *inspec, *outspec;
 	Tree t = { .r = r, .fields = get(r, gm, "treespec_namedtuple_fields") };
+	int before = ctx_errors(r->cx);
 
 	sig = calls && calls->kind == JsonArray && calls->n ? get(r, calls->v[0], "signature") : NULL;
 	inspec = treespec(r, sig, "in_spec");
@@ -420,7 +421,7 @@ read_names(Reader *r, const Json *gm)
 	if (!outspec || !leaves(&t, outspec, intern_str(r->cx, "")))
 		out.n = -1;
 	nameoutputs(r, &out);
-	return ctx_errors(r->cx) == 0;
+	return ctx_errors(r->cx) == before;     /* a treespec that is no JSON */
 }
 
 /* ---- guards -------------------------------------------------------------------------- */
