@@ -43,7 +43,6 @@ bool   need_bool(Reader *, const Json *, const char *name, bool *);
 /* The value of a union; its member's name goes to *tag. */
 Json  *member(Reader *, const Json *, Str *tag);
 bool   as_float(Reader *, const Json *, double *);
-enum dtype schema_dtype(int64_t code, const char **name);         /* DtNone; name NULL: no such code */
 bool   as_dtype(Reader *, const Json *, enum dtype *);
 const Type *tensor_meta(Reader *, const Json *meta);
 const Sym  *sym_union(Reader *, const Json *);                     /* SymInt, SymFloat, SymBool */

@@ -9,7 +9,6 @@
  * Which it is shows from the records that are there.  Only values that an input
  * names are looked at.
  */
-#include "front/export.h"
 #include "front/weights.h"
 
 enum where { Weights, Constants };

@@ -6,6 +6,7 @@
  */
 #include <math.h>
 #include "front/export.h"
+#include "front/weights.h"
 
 bool
 bad(Reader *r, const char *fmt, ...)

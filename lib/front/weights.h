@@ -22,6 +22,8 @@ bool weight_set(Ctx *, Module *, Input *in, const char *what, const View *v, Map
 int64_t view_numel(const View *);            /* -1: overflow or negative sizes */
 void view_rowmajor(View *);                  /* strides from sizes */
 
+/* The schema's ScalarType; DtNone: none of ours.  *name: torch's, NULL: no such code. */
+enum dtype schema_dtype(int64_t code, const char **name);
 /* torch.save archive of a dict of tensors, without running its pickle. */
 bool torch_load(Ctx *, const char *what, const uint8_t *, size_t, uint64_t *budget, View **, int *n);
 /* Weights of a .pt2 for every input that has none. */
