@@ -221,6 +221,22 @@ llvm_compile(Ctx *cx, const Unit *unit, int nunit, int optlevel, int jobs, Objec
 	return build(cx, unit, nunit, optlevel, jobs, LLVMObjectFile, nmod, *obj, nobj);
 }
 
+/* A module that somebody else printed. */
+bool
+llvm_object(Ctx *cx, LLVMModuleRef mod, const Target *t, Object *o)
+{
+	Mod m = {.mod = mod, .target = t};
+
+	pthread_once(&started, start);
+	compile(&m, 0, LLVMObjectFile);
+	if (m.failed)
+		bug(cx, NOLOC, "LLVM refuses the tables: %s", m.failed);
+	*o = (Object){arena_dup(ctx_arena(cx), LLVMGetBufferStart(m.out), LLVMGetBufferSize(m.out)), LLVMGetBufferSize(m.out)};
+	LLVMDisposeMemoryBuffer(m.out);
+	LLVMDisposeModule(mod);
+	return true;
+}
+
 /* All kernels as one text: LLVM IR after the pipeline, or assembly. */
 bool
 llvm_text(Ctx *cx, const Unit *unit, int nunit, int optlevel, bool assembly, Text *t)

@@ -42,5 +42,6 @@ typedef struct Unit { const Kernel *kernel; const char *symbol; const Target *ta
 typedef struct Object { const uint8_t *data; size_t size; } Object;
 /* Compile kernels to object code, several modules at once; objects in a fixed order. */
 bool llvm_compile(Ctx *, const Unit *, int nunit, int optlevel, int jobs, Object **, int *nobj);
+bool llvm_object(Ctx *, LLVMModuleRef, const Target *, Object *);   /* disposes of the module */
 bool llvm_text(Ctx *, const Unit *, int nunit, int optlevel, bool assembly, Text *);
 #endif

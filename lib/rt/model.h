@@ -118,6 +118,7 @@ int32_t fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out,
 int32_t fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *);
 int32_t fxrt_arena_need(const fxrt_model *, const int64_t *const *shape, size_t *arena, size_t *saved, fxcc_error *);
 size_t  fxrt_arena_size(const fxrt_model *, const int64_t *size);
+size_t  fxrt_saved_size(const fxrt_model *, const int64_t *size);
 int32_t fxrt_out_shape(const fxrt_model *, const int64_t *const *in, int64_t *const *out, fxcc_error *);
 void    fxrt_fini(void *ctx);
 void   *fxrt_state_of(void *ctx, int32_t i);

@@ -265,6 +265,14 @@ fxrt_arena_size(const fxrt_model *m, const int64_t *size)
 	return bad ? 0 : need;
 }
 
+/* Nothing is saved: a model with a backward part has its own. */
+size_t
+fxrt_saved_size(const fxrt_model *m, const int64_t *size)
+{
+	(void)m, (void)size;
+	return 0;
+}
+
 int32_t
 fxrt_out_shape(const fxrt_model *m, const int64_t *const *in, int64_t *const *out, fxcc_error *e)
 {

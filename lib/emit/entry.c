@@ -1,0 +1,235 @@
+/* entry.c - the exported functions: thin wrappers that hand the model to lib/rt.
+ *
+ * One table describes them; it prints as prototypes in the header, as C, and as
+ * LLVM.  Parameter letters: p pointer, l 64-bit integer.
+ */
+#include <llvm-c/Core.h>
+#include "emit/entry.h"
+
+const Wrapper wrappertab[] = {
+	{"arena_need", "fxrt_arena_need", "int32_t", true, true, "pppp",
+	 "const int64_t *const *in_shape, size_t *arena, size_t *saved, fxcc_error *error", NULL},
+	{"out_shape", "fxrt_out_shape", "int32_t", true, true, "ppp",
+	 "const int64_t *const *in_shape, int64_t *const *out_shape, fxcc_error *error", NULL},
+	{"arena_size", "fxrt_arena_size", "size_t", true, false, "p", "const @dims *size",
+	 "Bytes of arena that one call needs; 0: a size is out of its range."},
+	{"saved_size", "fxrt_saved_size", "size_t", true, false, "p", "const @dims *size",
+	 "Bytes that forward saves for backward; 0 for a model without backward."},
+	{"init", "fxrt_init", "int32_t", true, false, "pllppp", NULL, NULL},
+	{"bind", "fxrt_bind", "int32_t", false, false, "pplp", NULL, NULL},
+	{"forward", "fxrt_forward_struct", "int32_t", false, false, "pppp", NULL, NULL},
+	{"fini", "fxrt_fini", "void", false, false, "p", NULL, NULL},
+};
+const int nwrapper = COUNT(wrappertab);
+
+const char *
+wrapper_symbol(const Artifact *a, const Wrapper *w)
+{
+	return w->hidden ? arena_printf(a->a, "%s%s", a->p, w->name) : arena_printf(a->a, "%s_%s", a->opt->prefix, w->name);
+}
+
+/* Parameters as the rt functions take them; @ is the prefix. */
+static const char *
+parameters(const Wrapper *w)
+{
+	if (strcmp(w->name, "init") == 0)
+		return "void *mem, size_t n, uint64_t signature, const fxcc_config *config, void **ctx, fxcc_error *error";
+	if (strcmp(w->name, "bind") == 0)
+		return "void *ctx, const void *weights, size_t n, fxcc_error *error";
+	if (strcmp(w->name, "forward") == 0)
+		return "void *ctx, const void *args, void *saved, fxcc_error *error";
+	if (strcmp(w->name, "fini") == 0)
+		return "void *ctx";
+	return strchr(w->params, '@') ? "const int64_t *size" : w->params;
+}
+
+/* The last word of each parameter, to pass it on. */
+static void
+pass_on(Text *t, const char *params, bool model, const char *modelname)
+{
+	bool first = !model;
+
+	if (model)
+		text_add(t, "%s", modelname);
+	while (*params) {
+		const char *end = strchr(params, ','), *p;
+		end = end ? end : params + strlen(params);
+		for (p = end; p > params && p[-1] != ' ' && p[-1] != '*'; p--)
+			;
+		text_add(t, "%s%.*s", first ? "" : ", ", (int)(end - p), p);
+		first = false;
+		params = *end ? end + 1 : end;
+	}
+}
+
+/* ---- C ------------------------------------------------------------------------- */
+
+void
+entry_c_declare(const Artifact *a, Text *t)
+{
+	for (int i = 0; i < nwrapper; i++)
+		text_add(t, "%s%s %s(%s);\n", wrappertab[i].hidden ? "static " : "", wrappertab[i].ret, wrapper_symbol(a, &wrappertab[i]), parameters(&wrappertab[i]));
+}
+
+static void
+c_simple(const Artifact *a, Text *t)
+{
+	text_add(t, "int\n%s(", a->opt->prefix);
+	entry_simple_params(a, t);
+	text_add(t, ")\n{\n");
+	text_add(t, "\tint64_t size[%d];\n\tconst void *in[%d];\n\tvoid *out[%d];\n\n", a->nsize + 1, a->in.n + 1, a->out.n + 1);
+	for (int i = 0; i < a->nsize; i++)
+		text_add(t, "\tsize[%d] = %s;\n", i, c_identifier(a->cx, a->sym.v[i]->name));
+	for (int i = 0; i < a->in.n; i++)
+		text_add(t, "\tin[%d] = %s;\n", i, a->in.v[i].name);
+	for (int i = 0; i < a->out.n; i++)
+		text_add(t, "\tout[%d] = %s;\n", i, a->out.v[i].name);
+	text_add(t, "\tsize[%d] = 0;\n\tin[%d] = 0;\n\tout[%d] = 0;\n", a->nsize, a->in.n, a->out.n);
+	text_add(t, "\treturn fxrt_simple(%smodel, size, in, out);\n}\n", a->p);
+}
+
+void
+entry_c(const Artifact *a, Text *t)
+{
+	for (int i = 0; i < nwrapper; i++) {
+		const Wrapper *w = &wrappertab[i];
+		text_add(t, "%s%s\n%s(%s)\n{\n\t%s%s(", w->hidden ? "static " : "", w->ret, wrapper_symbol(a, w), parameters(w),
+		         strcmp(w->ret, "void") ? "return " : "", w->rt);
+		pass_on(t, parameters(w), w->model, arena_printf(a->a, "%smodel", a->p));
+		text_add(t, ");\n}\n\n");
+	}
+	text_add(t, "const fxcc_module *\n%s_module(void)\n{\n\treturn %smodule;\n}\n\n", a->opt->prefix, a->p);
+	c_simple(a, t);
+}
+
+/* int64_t n, const float *x, float *out0 */
+void
+entry_simple_params(const Artifact *a, Text *t)
+{
+	const char *sep = "";
+
+	for (int i = 0; i < a->nsize; i++, sep = ", ")
+		text_add(t, "%sint64_t %s", sep, c_identifier(a->cx, a->sym.v[i]->name));
+	for (int i = 0; i < a->in.n; i++, sep = ", ")
+		text_add(t, "%s%s%s *%s", sep, a->in.v[i].written ? "" : "const ", port_ctype(&a->in.v[i]), a->in.v[i].name);
+	for (int i = 0; i < a->out.n; i++, sep = ", ")
+		text_add(t, "%s%s *%s", sep, port_ctype(&a->out.v[i]), a->out.v[i].name);
+	if (*sep == '\0')
+		text_add(t, "void");
+}
+
+/* ---- LLVM ------------------------------------------------------------------------ */
+
+typedef struct L { LLVMModuleRef mod; LLVMContextRef lc; LLVMTypeRef p, i32, i64; } L;
+
+static L
+types(LLVMModuleRef mod)
+{
+	LLVMContextRef lc = LLVMGetModuleContext(mod);
+
+	return (L){mod, lc, LLVMPointerTypeInContext(lc, 0), LLVMInt32TypeInContext(lc), LLVMInt64TypeInContext(lc)};
+}
+
+static LLVMTypeRef
+letters(const L *l, const Wrapper *w, bool model)
+{
+	LLVMTypeRef par[16], ret = strcmp(w->ret, "void") == 0 ? LLVMVoidTypeInContext(l->lc) : strcmp(w->ret, "size_t") == 0 ? l->i64 : l->i32;
+	unsigned n = 0;
+
+	if (model)
+		par[n++] = l->p;
+	for (const char *s = w->letters; *s; s++)
+		par[n++] = *s == 'p' ? l->p : l->i64;
+	return LLVMFunctionType(ret, par, n, false);
+}
+
+void
+entry_llvm_declare(const Artifact *a, void *mod)
+{
+	L l = types(mod);
+
+	for (int i = 0; i < nwrapper; i++) {
+		const Wrapper *w = &wrappertab[i];
+		LLVMValueRef fn = LLVMAddFunction(mod, wrapper_symbol(a, w), letters(&l, w, false));
+		if (w->hidden)
+			LLVMSetLinkage(fn, LLVMInternalLinkage);
+		if (LLVMGetNamedFunction(mod, w->rt) == NULL)
+			LLVMSetVisibility(LLVMAddFunction(mod, w->rt, letters(&l, w, w->model)), LLVMHiddenVisibility);
+	}
+	LLVMSetVisibility(LLVMAddFunction(mod, "fxrt_forward", LLVMFunctionType(l.i32, (LLVMTypeRef[]){l.p, l.p, l.p, l.p, l.p}, 5, false)), LLVMHiddenVisibility);
+	LLVMSetVisibility(LLVMAddFunction(mod, "fxrt_state_of", LLVMFunctionType(l.p, (LLVMTypeRef[]){l.p, l.i32}, 2, false)), LLVMHiddenVisibility);
+}
+
+static void
+llvm_wrapper(const Artifact *a, const L *l, const Wrapper *w)
+{
+	LLVMValueRef fn = LLVMGetNamedFunction(l->mod, wrapper_symbol(a, w)), arg[16], r;
+	LLVMBuilderRef b = LLVMCreateBuilderInContext(l->lc);
+	unsigned n = 0;
+
+	LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(l->lc, fn, ""));
+	if (w->model)
+		arg[n++] = LLVMGetNamedGlobal(l->mod, arena_printf(a->a, "%smodel", a->p));
+	for (unsigned i = 0; w->letters[i]; i++)
+		arg[n++] = LLVMGetParam(fn, i);
+	r = LLVMBuildCall2(b, letters(l, w, w->model), LLVMGetNamedFunction(l->mod, w->rt), arg, n, "");
+	LLVMSetTailCall(r, true);
+	if (strcmp(w->ret, "void") == 0)
+		LLVMBuildRetVoid(b);
+	else
+		LLVMBuildRet(b, r);
+	LLVMDisposeBuilder(b);
+}
+
+static LLVMValueRef
+array_of(const L *l, LLVMBuilderRef b, LLVMTypeRef t, LLVMValueRef fn, unsigned first, int n)
+{
+	LLVMValueRef a = LLVMBuildArrayAlloca(b, t, LLVMConstInt(l->i64, (unsigned)n + 1, false), "");
+
+	for (int i = 0; i < n; i++) {
+		LLVMValueRef at = LLVMConstInt(l->i64, (unsigned)i, false);
+		LLVMBuildStore(b, LLVMGetParam(fn, first + (unsigned)i), LLVMBuildGEP2(b, t, a, &at, 1, ""));
+	}
+	return a;
+}
+
+static void
+llvm_simple(const Artifact *a, const L *l)
+{
+	int n = a->nsize + a->in.n + a->out.n;
+	LLVMTypeRef *par = NEWN(a->a, LLVMTypeRef, n + 1), ft;
+	LLVMBuilderRef b = LLVMCreateBuilderInContext(l->lc);
+	LLVMValueRef fn, arg[4], rt;
+
+	for (int i = 0; i < n; i++)
+		par[i] = i < a->nsize ? l->i64 : l->p;
+	fn = LLVMAddFunction(l->mod, a->opt->prefix, LLVMFunctionType(l->i32, par, (unsigned)n, false));
+	ft = LLVMFunctionType(l->i32, (LLVMTypeRef[]){l->p, l->p, l->p, l->p}, 4, false);
+	rt = LLVMAddFunction(l->mod, "fxrt_simple", ft);
+	LLVMSetVisibility(rt, LLVMHiddenVisibility);
+	LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(l->lc, fn, ""));
+	arg[0] = LLVMGetNamedGlobal(l->mod, arena_printf(a->a, "%smodel", a->p));
+	arg[1] = array_of(l, b, l->i64, fn, 0, a->nsize);
+	arg[2] = array_of(l, b, l->p, fn, (unsigned)a->nsize, a->in.n);
+	arg[3] = array_of(l, b, l->p, fn, (unsigned)(a->nsize + a->in.n), a->out.n);
+	LLVMBuildRet(b, LLVMBuildCall2(b, ft, rt, arg, 4, ""));
+	LLVMDisposeBuilder(b);
+}
+
+void
+entry_llvm(const Artifact *a, void *mod)
+{
+	L l = types(mod);
+	LLVMBuilderRef b = LLVMCreateBuilderInContext(l.lc);
+	LLVMValueRef fn, module = LLVMGetNamedGlobal(mod, arena_printf(a->a, "%smodule", a->p));
+
+	for (int i = 0; i < nwrapper; i++)
+		llvm_wrapper(a, &l, &wrappertab[i]);
+	llvm_simple(a, &l);
+	fn = LLVMAddFunction(mod, arena_printf(a->a, "%s_module", a->opt->prefix), LLVMFunctionType(l.p, NULL, 0, false));
+	LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(l.lc, fn, ""));
+	LLVMBuildRet(b, module);
+	LLVMDisposeBuilder(b);
+	if (a->opt->product == ProductSo)
+		LLVMAddAlias2(mod, LLVMGlobalGetValueType(module), 0, module, "fxcc_module");
+}
