@@ -124,6 +124,8 @@ struct OpDef {
 };
 extern const OpDef optab[];
 extern const int noptab;
+/* optab is sorted by name (strcmp).  The leaf operators are not in it: their code is -1. */
+extern const OpDef opplaceholder, opgetattr, opoutput;
 const OpDef *op_find(const char *name);                   /* "aten.add.Tensor"; "aten.relu" finds .default; NULL */
 enum route   op_route(const OpDef *);
 /* Every overload of "aten.add": the first; next of the same packet by code+1 while op_samepacket. */
@@ -280,6 +282,7 @@ int     node_nuse(const Val *);
 /* Bind positional and keyword arguments to a schema: defaults, None, int for int[2],
  * int for float.  Reports and returns false.  out has op->nparam entries. */
 bool    op_bind(Ctx *, Loc, const OpDef *, const Arg *pos, int npos, const Str *key, const Arg *kw, int nkw, Arg *out);
+bool    op_fits(const Param *, const Arg *);           /* may a bound argument stand there? */
 /* The overload of packet "aten.add" that these arguments fit; NULL: none. */
 const OpDef *op_overload(Ctx *, const char *packet, const Arg *pos, int npos, const Str *key, const Arg *kw, int nkw);
 
