@@ -342,6 +342,12 @@ ints(Lang *L, const Ast *at, const char *op, const Sym *a, const Sym *b)
 			return lang_int(cx, op[0] == '<' ? (int64_t)((uint64_t)x << y) : x >> y);
 		break;
 	}
+	static const struct { const char *op; enum symfn fn; } late[] = {
+		{"&", SymFnAnd}, {"|", SymFnOr}, {"^", SymFnNe}, {"<<", SymFnShl}, {">>", SymFnShr},
+	};
+	for (int k = 0; k < COUNT(late) && !known; k++)
+		if (strcmp(op, late[k].op) == 0)
+			return lang_sym(sym_fn(cx, late[k].fn, (const Sym *[]){a, b}, 2, NULL));
 	lang_fail(L, at, "'%s' of %s and %s", op, sym_str(cx, a), sym_str(cx, b));
 }
 
