@@ -139,10 +139,23 @@ cast(Eval *E, enum dtype dt, enum dtype from, int a)
 
 /* ---- what needs a mask --------------------------------------------------------------- */
 
+/* Is i in 0..n-1 whatever the data?  The range of a computed index is a claim of
+ * the table, not a fact. */
 static bool
-inside(const Sym *i, int64_t n)
+inside(Eval *E, const Sym *i, int64_t n)
 {
-	return i->lo >= 0 && i->hi < n;
+	const Sym **var = NULL;
+	int nvar = 0;
+
+	if (i->lo < 0 || i->hi >= n)
+		return false;
+	if (i->kind == SymConst)
+		return true;
+	sym_vars(E->a, i, &var, &nvar);
+	for (int k = 0; k < nvar; k++)
+		if (ex_ofvar(E->cx, var[k]))
+			return false;
+	return true;
 }
 
 static const Tensor *
@@ -165,7 +178,7 @@ safeload(Eval *E, const Ex *e)
 	const Tensor *t = memory(E, e);
 
 	for (int d = 0; t && d < e->nidx; d++)
-		if (!inside(e->idx[d], t->dim[d]))
+		if (!inside(E, e->idx[d], t->dim[d]))
 			return false;
 	return true;
 }
@@ -359,7 +372,7 @@ load(Eval *E, const Ex *e, const Mask *m)
 	for (int d = e->nidx - 1; d >= 0; d--) {
 		at = sym_add(E->cx, at, sym_mul(E->cx, e->idx[d], sym_const(E->cx, stride)));
 		stride *= t->dim[d];
-		if (inside(e->idx[d], t->dim[d]))
+		if (inside(E, e->idx[d], t->dim[d]))
 			continue;
 		if ((off = sym(E, e->idx[d], m)) < 0)
 			return -1;

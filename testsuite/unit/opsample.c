@@ -185,14 +185,14 @@ literal(Reader *r)
 }
 
 static bool
-takestensor(const Param *p)
+tensorparam(const OpDef *op, int k)
 {
-	return p->type == AtTensor;
+	return op->param[k].type == AtTensor;
 }
 
-/* The parameter that a literal beginning at r->p is for. */
+/* The parameter that the literal beginning at r->p is for. */
 static int
-target(Reader *r, const Arg *arg, const bool *full)
+target(Reader *r, const bool *full)
 {
 	const OpDef *op = r->s->op;
 	bool none = strncmp(r->p, "None", 4) == 0 && !isalnum((unsigned char)r->p[4]);
@@ -200,14 +200,41 @@ target(Reader *r, const Arg *arg, const bool *full)
 	size_t n = strspn(q, "abcdefghijklmnopqrstuvwxyz0123456789");
 	bool tensor = (dtype_parse(q, n) != DtNone && q[n] == '[') || (*r->p == '[' && strncmp(q, "None", 4) == 0);
 
-	(void)arg;
 	for (int k = 0; k < op->nparam; k++)
-		if (!full[k] && (none ? op->param[k].opt : takestensor(&op->param[k]) == tensor))
+		if (!full[k] && (none ? op->param[k].opt :
+		    tensor ? tensorparam(op, k) : !tensorparam(op, k) && !op->param[k].kwonly))
 			return k;
-	for (int k = 0; k < op->nparam; k++)     /* a Scalar for a tensor, an empty list */
+	for (int k = 0; k < op->nparam; k++)
 		if (!full[k])
 			return k;
 	return -1;
+}
+
+/* Cases are shared by overloads: a number for a tensor is one without dimensions,
+ * a tensor for a number is a number of its kind. */
+static Arg
+fitted(Reader *r, int k)
+{
+	const Param *p = &r->s->op->param[k];
+	const char *q = r->p;
+	int nin = r->s->nin;
+	Arg a = literal(r);
+
+	if (p->type == AtTensor && !p->list && (a.kind == ArgInt || a.kind == ArgFloat)) {
+		r->p = a.kind == ArgInt ? "i64[]{1,3}" : "f32[]{0.5,2}";
+		Arg t = literal(r);
+		r->p = q + strcspn(q, ", ");
+		return t;
+	}
+	if (p->type != AtTensor && !p->list && a.kind == ArgVal) {
+		Tensor *t = &r->s->in[nin];
+		bool isint = dt_int(t->dt);
+		double v = tensor_numel(t) ? tensor_get(t, 0) : 1;
+		r->s->nin = nin;
+		node_delete(r->s->val[nin]->def);
+		return isint ? arg_int(r->s->cx, (int64_t)v) : arg_float(v);
+	}
+	return a;
 }
 
 static int
@@ -242,13 +269,13 @@ arguments(Reader *r, Arg *out)
 	for (blank(r); *r->p && !r->failed; blank(r)) {
 		int k = named(r);
 		if (k < 0)
-			k = target(r, arg, full);
+			k = target(r, full);
 		if (k < 0)
 			return wrong(r, "more arguments than parameters"), false;
 		r->param = k;
 		full[k] = true;
 		key[n] = intern_str(s->cx, op->param[k].name);
-		arg[n++] = literal(r);
+		arg[n++] = fitted(r, k);
 	}
 	return !r->failed && op_bind(s->cx, NOLOC, op, NULL, 0, key, arg, n, out);
 }
