@@ -151,6 +151,25 @@ val_rename(Graph *g, Val *v, const char *stem)
 	nameval(g, v, unique(g, stem, false));
 }
 
+/* The node's own name, where it has no single value of that name. */
+void
+node_rename(Node *n, const char *stem)
+{
+	Graph *g = n->graph;
+
+	if (n->nout == 1) {
+		val_rename(g, n->out, stem);
+		return;
+	}
+	if (n->name && strcmp(n->name, stem) == 0)
+		return;
+	if (n->name)
+		map_put(g->arena, &g->names,
+		        intern_printf(g->cx, "!%s", n->name), NULL);
+	n->name = unique(g, stem, false);
+	map_put(g->arena, &g->names, intern_printf(g->cx, "!%s", n->name), n);
+}
+
 /* "gelu" of "aten.gelu.default": the word after the namespace. */
 static const char *
 opstem(Graph *g, const OpDef *op)

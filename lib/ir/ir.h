@@ -273,6 +273,7 @@ Val    *arg_tensor(const Node *, int i);           /* the value of argument i; N
 const Arg *node_arg(const Node *, const char *name);
 void    val_replace(Val *old, Val *with);          /* every use of old */
 void    val_rename(Graph *, Val *, const char *stem); /* made unique */
+void    node_rename(Node *, const char *stem);        /* likewise, of a node of several results or none */
 Graph  *graph_clone(Graph *);
 #define FOREACH_NODE(g, n) for (Node *n = (g)->first; n; n = n->next)
 /* Calls fn for every value that a node reads, in order, lists included. */
