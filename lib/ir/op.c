@@ -358,6 +358,24 @@ parselist(Ctx *cx, const char *s, size_t n, Arg *out)
 	return true;
 }
 
+/* The registry's schemas write dtypes and memory formats by number. */
+static void
+unnumber(const Param *p, Arg *a)
+{
+	static const uint8_t dtype[] = {      /* c10/core/ScalarType.h */
+		DtU8, DtI8, DtI16, DtI32, DtI64, DtF16, DtF32, DtF64, DtNone,
+		DtC64, DtC128, DtB8, DtNone, DtNone, DtNone, DtBF16,
+	};
+	int64_t k;
+
+	if (!constint(a, &k) || k < 0)
+		return;
+	if (p->type == AtDtype && k < COUNT(dtype) && dtype[k] != DtNone)
+		*a = arg_dtype((enum dtype)dtype[k]);
+	if (p->type == AtMemfmt && k <= MemChannelsLast3d)
+		*a = (Arg){ .kind = ArgMemfmt, .mf = (enum memfmt)k };
+}
+
 static bool
 dflt(Ctx *cx, Loc loc, const OpDef *op, const Param *p, Arg *out)
 {
@@ -367,6 +385,8 @@ dflt(Ctx *cx, Loc loc, const OpDef *op, const Param *p, Arg *out)
 	          ? parselist(cx, p->dflt, n, &a)
 	          : literal(cx, p->dflt, n, &a);
 
+	if (ok)
+		unnumber(p, &a);
 	if (!ok || fit(p, &a) >= Never) {
 		error(cx, loc, "%s: default %s of parameter %s has not its type",
 		      op->name, p->dflt, p->name);
