@@ -1,0 +1,225 @@
+/* constfold.c - evaluate what depends on weights alone.
+ *
+ * A node is constant if it computes and all that it reads is constant: weights
+ * whose bytes are known and that nobody changes, and constant nodes.  Of these,
+ * the last of each chain (a constant that something else reads) is evaluated by
+ * the interpreter and becomes a weight of its own.  Chains of mere element moves
+ * (views, casts, permutes) are left: lowering reads through them, and packs once.
+ * Nothing grows: a result much larger than what it was made from stays code.
+ */
+#include "ir/pass/pass.h"
+
+enum { MaxElements = 1 << 24, Slack = 1 << 12 };
+
+typedef struct Fold {
+	Graph *g;
+	Arena *a;
+	Weight **weight;      /* by val id: of placeholders */
+	bool *constant;       /* by node id */
+	bool *moves;          /* by node id: only moves elements */
+	Tensor **value;       /* by val id: evaluated */
+	int made;
+} Fold;
+
+static bool
+changes(const Module *m, const Input *in)
+{
+	for (int i = 0; i < m->out.n; i++)
+		if ((m->out.v[i].kind == ResBufferMut || m->out.v[i].kind == ResParamMut) && m->out.v[i].target == in->target)
+			return true;
+	return false;
+}
+
+static void
+note_weights(Fold *f)
+{
+	Module *m = f->g->mod;
+
+	for (int i = 0; i < m->in.n; i++) {
+		Input *in = &m->in.v[i];
+		if (in->val && in->kind != InUser && in->weight && in->weight->data && !changes(m, in))
+			f->weight[in->val->id] = in->weight;
+	}
+}
+
+typedef struct Ask { Fold *f; bool all, any; int64_t elements; } Ask;
+
+static void
+ask(void *arg, Use *u)
+{
+	Ask *q = arg;
+	Val *v = u->val;
+	int64_t n = 0;
+
+	q->any = true;
+	if (v->type == NULL || v->type->kind != TyTensor || !sym_isconst(type_numel(q->f->g->cx, v->type), &n))
+		q->all = false;
+	q->elements += n;
+	if (v->def->op->flags & OP(Leaf))
+		q->all = q->all && q->f->weight[v->id];
+	else
+		q->all = q->all && q->f->constant[v->def->id];
+}
+
+static bool
+result_fits(Fold *f, const Node *n, int64_t from)
+{
+	for (int i = 0; i < n->nout; i++) {
+		int64_t k;
+		const Type *t = n->out[i].type;
+		if (t == NULL || t->kind != TyTensor || !sym_isconst(type_numel(f->g->cx, t), &k) || k > MaxElements || k > 2 * from + Slack)
+			return false;
+		if (dtypeinfo[t->dt].kind == KindComplex)
+			return false;
+	}
+	return n->nout > 0;
+}
+
+static bool
+is_move(Node *n)
+{
+	Low low;
+
+	if (n->nout != 1 || n->op->value == NULL || n->op->lower || !node_low(n, 0, &low) || low.kind != LowElement)
+		return false;
+	const Ex *e = low.element;
+	while (e->kind == ExCast || (e->kind == ExOp && e->sc == ScSelect))
+		e = e->arg[e->kind == ExCast ? 0 : 1];
+	return e->kind == ExLoad || e->kind == ExConst || e->kind == ExIndex;
+}
+
+static void
+classify(Fold *f, Node *n)
+{
+	Ask q = {f, true, false, 0};
+
+	if (n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Dynamic) | OP(Mutates) | OP(Hop) | OP(Sym)))
+		return;
+	node_operands(n, ask, &q);
+	if (!q.all || !result_fits(f, n, q.any ? q.elements : 0))
+		return;
+	f->constant[n->id] = true;
+	f->moves[n->id] = is_move(n);
+}
+
+/* The bytes of a weight, dense. */
+static Tensor *
+dense(Fold *f, const Weight *w)
+{
+	Tensor *t = NEW(f->a, Tensor);
+	int64_t idx[MaxRank] = {0}, n = 1, stride[MaxRank];
+	size_t width = dtypeinfo[w->type->dt].bytes;
+
+	t->dt = w->type->dt;
+	t->rank = w->type->rank;
+	for (int d = 0; d < t->rank; d++) {
+		sym_isconst(w->type->dim[d], &t->dim[d]);
+		sym_isconst(type_stride(f->g->cx, w->type, d), &stride[d]);
+		n *= t->dim[d];
+	}
+	t->bytes = (size_t)n * width;
+	if (w->type->stride == NULL) {
+		t->data = (void *)(uintptr_t)w->data;
+		return t;
+	}
+	t->data = arena_alloc(f->a, t->bytes + 1, 64);
+	for (int64_t i = 0; i < n; i++) {
+		int64_t at = 0;
+		for (int d = 0; d < t->rank; d++)
+			at += idx[d] * stride[d];
+		memcpy((char *)t->data + (size_t)i * width, w->data + (size_t)at * width, width);
+		for (int d = t->rank - 1; d >= 0 && ++idx[d] == t->dim[d]; d--)
+			idx[d] = 0;
+	}
+	return t;
+}
+
+typedef struct Collect { Fold *f; VEC(const Tensor *) v; bool ok; } Collect;
+
+static bool evaluate(Fold *, Node *);
+
+static void
+collect(void *arg, Use *u)
+{
+	Collect *c = arg;
+	Val *v = u->val;
+
+	if (c->f->value[v->id] == NULL && c->f->weight[v->id])
+		c->f->value[v->id] = dense(c->f, c->f->weight[v->id]);
+	if (c->f->value[v->id] == NULL)
+		c->ok = c->ok && evaluate(c->f, v->def);
+	vec_push(c->f->a, &c->v, c->f->value[v->id]);
+}
+
+static bool
+evaluate(Fold *f, Node *n)
+{
+	Collect c = {.f = f, .ok = true};
+
+	node_operands(n, collect, &c);
+	if (!c.ok)
+		return false;
+	Tensor *out = NEWN(f->a, Tensor, n->nout);
+	if (!node_interp(n, ctx_arena(f->g->cx), c.v.v, out, false, NULL, 0))
+		return false;
+	for (int i = 0; i < n->nout; i++)
+		f->value[n->out[i].id] = &out[i];
+	return true;
+}
+
+static bool
+read_outside(const Fold *f, const Val *v)
+{
+	for (const Use *u = v->uses; u; u = u->next)
+		if (!f->constant[u->user->id])
+			return true;
+	return false;
+}
+
+/* The value becomes a placeholder with a weight. */
+static void
+replace(Fold *f, Val *v)
+{
+	Module *m = f->g->mod;
+	Ctx *cx = f->g->cx;
+	const Tensor *t = f->value[v->id];
+	Weight *w = NEW(ctx_arena(cx), Weight);
+	Str name = intern_printf(cx, "_folded_%s", v->name);
+	const Type *type = type_tensor(cx, v->type->dt, v->type->rank, v->type->dim);
+	Node *p = node_placeholder(f->g, name, type, v->def->loc);
+
+	*w = (Weight){.fqn = name, .type = type, .data = t->data, .bytes = t->bytes};
+	vec_push(ctx_arena(cx), &m->weight, w);
+	vec_push(ctx_arena(cx), &m->in, (Input){.kind = InConst, .val = &p->out[0], .name = p->out[0].name, .argname = p->out[0].name,
+	                                          .target = name, .weight = w});
+	val_replace(v, &p->out[0]);
+}
+
+bool
+pass_constfold(Graph *g)
+{
+	Arena *a = arena_new();
+	Fold f = {.g = g, .a = a};
+	uint32_t nval = g->nval, nnode = g->nnode;
+	VEC(Val *) make = {0};
+
+	if (g != g->mod->main) {
+		arena_free(a);
+		return true;
+	}
+	f.weight = NEWN(a, Weight *, nval);
+	f.constant = NEWN(a, bool, nnode);
+	f.moves = NEWN(a, bool, nnode);
+	f.value = NEWN(a, Tensor *, nval);
+	note_weights(&f);
+	FOREACH_NODE(g, n)
+		classify(&f, n);
+	FOREACH_NODE(g, n)
+		for (int i = 0; f.constant[n->id] && !f.moves[n->id] && i < n->nout; i++)
+			if (read_outside(&f, &n->out[i]) && evaluate(&f, n))
+				vec_push(a, &make, &n->out[i]);
+	for (int i = 0; i < make.n; i++)
+		replace(&f, make.v[i]);
+	arena_free(a);
+	return ctx_errors(g->cx) == 0;
+}

@@ -1,0 +1,13 @@
+/* pass.h - passes over graphs that need no target: each one row of cmd/passes.def, one file here. */
+#ifndef PASS_H
+#define PASS_H
+#include "ir/ex.h"
+
+bool pass_decompose(Graph *);    /* expand every operator that has no code of its own */
+bool pass_noop(Graph *);
+bool pass_cse(Graph *);
+bool pass_simplify(Graph *);
+bool pass_constfold(Graph *);
+bool pass_dce(Graph *);
+/* All return false only after reporting an error. */
+#endif
