@@ -192,6 +192,28 @@ deflt(Scan *s)
 	return intern(s->g->cx, b, (size_t)(s->s - b));
 }
 
+/* The registry prints enumerators as c10's numbers. */
+static void
+enumerator(Param *p)
+{
+	static const char *const dtype[] = {
+		"u8", "i8", "i16", "i32", "i64", "f16", "f32", "f64",
+		NULL, "c64", "c128", "b8", NULL, NULL, NULL, "bf16"
+	};
+	static const char *const memfmt[] = {
+		"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"
+	};
+	if (p->dflt == NULL || !isdigit((unsigned char)p->dflt[0]))
+		return;
+	unsigned k = (unsigned)atoi(p->dflt);
+	if (p->type == AtDtype && (int)k < COUNT(dtype) && dtype[k])
+		p->dflt = dtype[k];
+	if (p->type == AtMemfmt && (int)k < COUNT(memfmt))
+		p->dflt = memfmt[k];
+	if (p->type == AtLayout && k == 0)
+		p->dflt = "strided";
+}
+
 static void
 params(Scan *s, Op *op)
 {
@@ -214,6 +236,7 @@ params(Scan *s, Op *op)
 		}
 		if (eat(s, "="))
 			p.dflt = deflt(s);
+		enumerator(&p);
 		vec_push(s->g->a, &op->param, p);
 	}
 }
