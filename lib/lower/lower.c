@@ -1,0 +1,34 @@
+/* lower.c - from a graph to a plan: the passes of this layer in their order. */
+#include "lower/lower.h"
+
+Plan *
+lower_graph(Graph *g, const LowerOptions *opt)
+{
+	Lower *lo = NEW(ctx_arena(g->cx), Lower);
+	Groups groups = {{0}};
+	const Arg *out = g->last ? g->last->arg : NULL;
+	int nerr = ctx_errors(g->cx);
+
+	lo->cx = g->cx;
+	lo->g = g;
+	lo->a = ctx_arena(g->cx);
+	lo->opt = *opt;
+	lo->plan = NEW(lo->a, Plan);
+	lo->plan->mod = g->mod;
+	lo->plan->name = g->name;
+	lo->plan->maxwork = opt->threads > 1 ? opt->threads : 1;
+	lo->isout = NEWN(lo->a, uint8_t, g->nval + 1);
+	for (int i = 0; out && out->kind == ArgList && i < out->list.n; i++)
+		if (out->list.v[i].kind == ArgVal)
+			lo->isout[out->list.v[i].use->val->id] = 1;
+	if (!fuse_roots(lo))
+		return NULL;
+	for (int i = 0; i < lo->root.n; i++)
+		contract_find(lo, lo->root.v[i]);
+	if (!plan_build(lo, &groups) || ctx_errors(g->cx) > nerr)
+		return NULL;
+	for (int i = 0; i < lo->plan->kernel.n; i++)
+		if (!kernel_verify(g->cx, lo->plan->kernel.v[i]))
+			bug(g->cx, NOLOC, "kernel %s is broken", lo->plan->kernel.v[i]->name);
+	return lo->plan;
+}

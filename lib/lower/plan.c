@@ -1,0 +1,556 @@
+/* plan.c - steps, buffers, and where buffers lie.
+ *
+ * A buffer is an input, an output, a constant, a state (a buffer of the model
+ * that it changes) or a piece of the arena.  A result is written straight into
+ * the caller's buffer where it can be; what cannot (an input given back, a value
+ * given twice, a mutated input or state, which must be read before it is
+ * written) is copied by steps at the end.
+ *
+ * Arena pieces of constant size are placed by best fit over their lifetimes;
+ * pieces whose size is an expression lie behind them, in slots that pieces of
+ * an equal size take over once they are free.
+ */
+#include <stdlib.h>
+#include "lower/lower.h"
+
+enum { Align = 64 };
+
+typedef struct Planning {
+	Lower *lo;
+	Plan  *plan;
+	Module *m;
+} Planning;
+
+/* ---- buffers ---------------------------------------------------------------------- */
+
+static int
+addbuf(Planning *w, Buf b)
+{
+	b.first = -1;
+	b.last = -1;
+	vec_push(w->lo->a, &w->plan->buf, b);
+	return w->plan->buf.n - 1;
+}
+
+static bool
+writtenback(const Module *m, const Input *in)
+{
+	for (int i = 0; i < m->out.n; i++) {
+		const Output *o = &m->out.v[i];
+		if (o->kind == ResUserMut && o->target == in->name)
+			return true;
+		if ((o->kind == ResBufferMut || o->kind == ResParamMut) && o->target && o->target == in->target)
+			return true;
+	}
+	return false;
+}
+
+static int
+weightbuf(Planning *w, Val *v, const Weight *wt, enum home home, int index)
+{
+	int width = dtypeinfo[wt->type->dt].bytes;
+
+	return addbuf(w, (Buf){.name = v->name, .home = home, .dt = wt->type->dt, .index = index,
+	                       .count = sym_const(w->lo->cx, (int64_t)(wt->bytes / (size_t)width)),
+	                       .data = wt->data, .weight = wt});
+}
+
+static int
+inputbuf(Planning *w, int i)
+{
+	Input *in = &w->m->in.v[i];
+	const Type *t = in->val->type;
+
+	if (in->kind != InUser && in->weight && in->weight->data)
+		return weightbuf(w, in->val, in->weight, writtenback(w->m, in) ? HomeState : HomeConst, i);
+	return addbuf(w, (Buf){.name = in->name, .home = HomeInput, .dt = t->dt, .index = i,
+	                       .count = type_numel(w->lo->cx, t)});
+}
+
+static int
+leafbuf(Planning *w, Val *v)
+{
+	for (int i = 0; i < w->m->in.n; i++)
+		if (w->m->in.v[i].val == v)
+			return inputbuf(w, i);
+	for (int i = 0; v->def->target && i < w->m->weight.n; i++)
+		if (w->m->weight.v[i]->fqn == v->def->target && w->m->weight.v[i]->data)
+			return weightbuf(w, v, w->m->weight.v[i], HomeConst, 0);
+	return -1;
+}
+
+/* The buffer of a value: made when first asked for. */
+static int
+bufof(Planning *w, Val *v)
+{
+	int *at = &w->lo->bufof[v->id];
+
+	if (*at < 0 && w->lo->rootof[v->id])
+		*at = addbuf(w, (Buf){.name = v->name, .home = HomeArena, .dt = v->type->dt,
+		                      .count = type_numel(w->lo->cx, v->type)});
+	else if (*at < 0 && (*at = leafbuf(w, v)) < 0)
+		error(w->lo->cx, v->def->loc, "no value is known for %s", v->def->target ? v->def->target : v->name);
+	return *at;
+}
+
+static Step *
+addstep(Planning *w, enum stepkind kind, Loc loc)
+{
+	vec_push(w->lo->a, &w->plan->step, (Step){.kind = kind, .loc = loc});
+	return &w->plan->step.v[w->plan->step.n - 1];
+}
+
+static void
+touch(Planning *w, int b)
+{
+	Buf *buf = &w->plan->buf.v[b];
+	int now = w->plan->step.n - 1;
+
+	if (buf->first < 0)
+		buf->first = now;
+	buf->last = now;
+}
+
+static bool
+setbufs(Planning *w, Step *s, const int *buf, int n)
+{
+	s->nbuf = n;
+	s->buf = NEWN(w->lo->a, int, n + 1);
+	for (int i = 0; i < n; i++) {
+		s->buf[i] = buf[i];
+		if (buf[i] >= 0)
+			touch(w, buf[i]);
+	}
+	return true;
+}
+
+/* ---- kernels -------------------------------------------------------------------------- */
+
+static bool
+kernelstep(Planning *w, Kernel *k, Gen *g)
+{
+	Step *s = addstep(w, StepKernel, k->from.n ? k->from.v[0]->loc : NOLOC);
+	int *buf = NEWN(w->lo->a, int, k->buf.n + 1), n = 0;
+
+	s->kernel = k;
+	vec_push(w->lo->a, &w->plan->kernel, k);
+	for (int i = 0; i < k->buf.n; i++) {
+		if (k->buf.v[i].home != KParam)
+			continue;
+		if (g->bufs.v[i]->def == NULL) {        /* packed bytes that contract.c made */
+			const Packed *p = (const Packed *)g->bufs.v[i];
+			buf[n] = addbuf(w, (Buf){.name = p->val.name, .home = HomeConst, .dt = p->val.type->dt,
+			                         .count = type_numel(w->lo->cx, p->val.type), .data = p->data});
+		} else {
+			buf[n] = bufof(w, g->bufs.v[i]);
+		}
+		if (buf[n] < 0)
+			return false;
+		n++;
+	}
+	return setbufs(w, s, buf, n);
+}
+
+/* ---- externs ---------------------------------------------------------------------------- */
+
+typedef struct Operands { Planning *w; int buf[256]; int n; bool ok; } Operands;
+
+static void
+operand(Operands *o, const Arg *a)
+{
+	int b = -1;
+
+	if (a->kind == ArgVal && o->ok)
+		o->ok = (b = bufof(o->w, a->use->val)) >= 0;
+	if (o->n < COUNT(o->buf) - 32)
+		o->buf[o->n++] = b;
+}
+
+static void
+operands(Operands *o, Node *n)
+{
+	for (int i = 0; i < n->op->nparam; i++) {
+		if (n->op->param[i].type != AtTensor)
+			continue;
+		if (n->arg[i].kind == ArgList)
+			for (int k = 0; k < n->arg[i].list.n; k++)
+				operand(o, &n->arg[i].list.v[k]);
+		else
+			operand(o, &n->arg[i]);
+	}
+}
+
+/* The size that a data-dependent operator finds: the symbol that its types bring in. */
+static const Sym *
+defines(Planning *w, Node *n)
+{
+	const Sym **var = NULL;
+	int nvar = 0;
+
+	if (!(n->op->flags & OP(Dynamic)))
+		return NULL;
+	for (int i = 0; i < n->nout; i++)
+		for (int d = 0; n->out[i].type->kind == TyTensor && d < n->out[i].type->rank; d++)
+			sym_vars(w->lo->a, n->out[i].type->dim[d], &var, &nvar);
+	for (int i = 0; i < nvar; i++)
+		if (var[i]->name && var[i]->name[0] == 'u')
+			return var[i];
+	return NULL;
+}
+
+static bool
+externstep(Planning *w, Root *r)
+{
+	Node *n = r->val->def;
+	const Low *low = &r->low;
+	Operands o = {.w = w, .ok = true};
+	Step *s;
+
+	operands(&o, n);
+	for (int i = 0; i < n->nout && o.ok && o.n < COUNT(o.buf) - 16; i++)
+		o.buf[o.n++] = bufof(w, &n->out[i]);
+	for (int i = 0; i < low->nscratch && i < 16; i++)
+		o.buf[o.n++] = addbuf(w, (Buf){.name = intern_printf(w->lo->cx, "%s_scratch%d", n->name, i),
+		                               .home = HomeArena, .dt = DtU8, .count = low->scratch[i]});
+	if (!o.ok)
+		return false;
+	s = addstep(w, StepExtern, n->loc);
+	s->fn = low->fn;
+	s->num = low->num;
+	s->nnum = low->nnum;
+	s->real = low->real;
+	s->nreal = low->nreal;
+	s->define = defines(w, n);
+	return setbufs(w, s, o.buf, o.n);
+}
+
+static bool
+groupstep(Planning *w, Group *gr)
+{
+	Root *r = gr->mem.v[0].root;
+	Gen *g = NULL;
+	Kernel *k = NULL;
+
+	switch (r->low.kind) {
+	case LowExtern:
+		return r->val->out == 0 ? externstep(w, r) : true;
+	case LowScan:    k = scan_kernel(w->lo, r, &g); break;
+	case LowScatter: k = scatter_kernel(w->lo, r, &g); break;
+	default:
+		if (r->contraction)
+			k = contract_kernel(w->lo, gr, &g);
+		if (!k)
+			k = nest_kernel(w->lo, gr, &g);
+	}
+	return kernelstep(w, k, g);
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+static bool
+isuser(const Output *o)
+{
+	return o->kind == ResUser || o->kind == ResLoss;
+}
+
+/* A leaf that is a result, or will be written over an input, gets a copy of its own: a
+ * value beyond those of the graph, whose element is the leaf's. */
+static Val *
+copyof(Lower *lo, Val *leaf, uint32_t id)
+{
+	Val *v = NEW(lo->a, Val);
+	Root *r = NEW(lo->a, Root);
+	const Sym **i = NEWN(lo->a, const Sym *, leaf->type->rank + 1);
+	int n = leaf->type->rank;
+
+	*v = (Val){.def = leaf->def, .type = type_tensor(lo->cx, leaf->type->dt, n, leaf->type->dim),
+	           .name = intern_printf(lo->cx, "%s_copy", leaf->name), .id = id};
+	for (int d = 0; d < n; d++)
+		i[d] = sym_fresh(lo->cx, "i", 0, leaf->type->dim[d]->hi == INT64_MAX ? INT64_MAX
+		                                 : leaf->type->dim[d]->hi - 1);
+	r->val = v;
+	r->n = n;
+	r->i = i;
+	r->ext = v->type->dim;
+	r->e = ex_load(lo->cx, leaf, i, n);
+	r->low = (Low){.kind = LowElement, .nidx = n, .i = i, .element = r->e};
+	lo->rootof[id] = r;
+	lo->isout[id] = 1;
+	vec_push(lo->a, &lo->root, r);
+	return v;
+}
+
+static Val **
+results(Lower *lo, int *n)
+{
+	const Arg *list = &lo->g->last->arg[0];
+	Val **v = NEWN(lo->a, Val *, list->list.n + 1);
+
+	*n = list->kind == ArgList ? list->list.n : 0;
+	for (int i = 0; i < *n; i++)
+		if (list->list.v[i].kind == ArgVal && list->list.v[i].use->val->type &&
+		    list->list.v[i].use->val->type->kind == TyTensor)
+			v[i] = list->list.v[i].use->val;
+	return v;
+}
+
+/* Leaves among the results are replaced by copies; extends the side tables by n values. */
+static void
+copyleaves(Lower *lo, Val **v, int n)
+{
+	uint32_t nval = lo->g->nval;
+	Root **roots = NEWN(lo->a, Root *, nval + (uint32_t)n + 1);
+	uint8_t *isout = NEWN(lo->a, uint8_t, nval + (uint32_t)n + 1);
+
+	memcpy(roots, lo->rootof, nval * sizeof *roots);
+	memcpy(isout, lo->isout, nval);
+	lo->rootof = roots;
+	lo->isout = isout;
+	for (int i = 0; i < n; i++)
+		if (v[i] && !lo->rootof[v[i]->id])
+			v[i] = copyof(lo, v[i], nval + (uint32_t)i);
+}
+
+/* The first user result that a root is becomes its home. */
+static void
+outputbufs(Planning *w, Val **v, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (!v[i] || i >= w->m->out.n || !isuser(&w->m->out.v[i]) || w->lo->bufof[v[i]->id] >= 0)
+			continue;
+		w->lo->bufof[v[i]->id] = addbuf(w, (Buf){
+			.name = w->m->out.v[i].name ? w->m->out.v[i].name : v[i]->name, .home = HomeOutput,
+			.dt = v[i]->type->dt, .index = i, .count = type_numel(w->lo->cx, v[i]->type)});
+	}
+}
+
+/* The buffer that result i is copied to; -1: none, it is there already. */
+static int
+target(Planning *w, const Output *o, Val *v, int i)
+{
+	const Buf *b = &w->plan->buf.v[w->lo->bufof[v->id]];
+
+	if (isuser(o)) {
+		if (b->home == HomeOutput && b->index == i)
+			return -1;
+		return addbuf(w, (Buf){.name = o->name, .home = HomeOutput, .dt = v->type->dt, .index = i,
+		                       .count = type_numel(w->lo->cx, v->type)});
+	}
+	for (int k = 0; k < w->m->in.n; k++) {
+		Input *in = &w->m->in.v[k];
+		bool hit = o->kind == ResUserMut ? o->target == in->name
+		         : (o->kind == ResBufferMut || o->kind == ResParamMut) && o->target && o->target == in->target;
+		if (hit && in->val)
+			return bufof(w, in->val);
+	}
+	return -1;
+}
+
+static bool
+copies(Planning *w, Val **v, int n)
+{
+	for (int i = 0; i < n && i < w->m->out.n; i++) {
+		int to;
+		if (!v[i] || (to = target(w, &w->m->out.v[i], v[i], i)) < 0)
+			continue;
+		addstep(w, StepCopy, v[i]->def->loc);
+		setbufs(w, &w->plan->step.v[w->plan->step.n - 1], (int[]){bufof(w, v[i]), to}, 2);
+	}
+	return true;
+}
+
+/* ---- the arena -------------------------------------------------------------------------------- */
+
+typedef struct Block { int64_t at, end; int until; } Block;
+
+static int
+byaddress(const void *a, const void *b)
+{
+	const Block *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* The smallest gap between blocks still alive at step `now` that holds size. */
+static int64_t
+bestfit(Block *blk, int n, int64_t size)
+{
+	int64_t at = 0, best = -1, gap = INT64_MAX;
+
+	for (int i = 0; i <= n; i++) {
+		int64_t next = i < n ? blk[i].at : INT64_MAX;
+		if (next - at >= size && next - at < gap) {
+			best = at;
+			gap = next - at;
+		}
+		if (i < n && blk[i].end > at)
+			at = blk[i].end;
+	}
+	return best;
+}
+
+static int64_t
+rounded(int64_t n)
+{
+	return (n + Align - 1) / Align * Align;
+}
+
+static int
+bystart(const void *a, const void *b)
+{
+	const Buf *x = *(Buf *const *)a, *y = *(Buf *const *)b;
+
+	if (x->first != y->first)
+		return x->first < y->first ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
+typedef struct Slot { const Sym *bytes, *offset; int until; } Slot;
+
+typedef struct Memory {
+	Planning *w;
+	Block *blk; int nblk;
+	int64_t top;
+	VEC(Slot) slot;
+	VEC(Buf *) varying;
+	const Sym *end;
+} Memory;
+
+static void
+placeconst(Memory *m, Buf *b, int64_t bytes)
+{
+	int n = 0;
+
+	for (int i = 0; i < m->nblk; i++)
+		if (m->blk[i].until >= b->first)
+			m->blk[n++] = m->blk[i];
+	m->nblk = n;
+	qsort(m->blk, (size_t)n, sizeof *m->blk, byaddress);
+	int64_t at = bestfit(m->blk, n, bytes);
+	m->blk[m->nblk++] = (Block){at, at + bytes, b->last};
+	if (at + bytes > m->top)
+		m->top = at + bytes;
+	b->offset = sym_const(m->w->lo->cx, at);
+}
+
+static void
+placevarying(Memory *m, Buf *b)
+{
+	Ctx *cx = m->w->lo->cx;
+	const Sym *bytes = sym_mul(cx, b->count, sym_const(cx, dtypeinfo[b->dt].bytes));
+
+	bytes = sym_mul(cx, sym_ceildiv(cx, bytes, sym_const(cx, Align)), sym_const(cx, Align));
+	for (int i = 0; i < m->slot.n; i++)
+		if (m->slot.v[i].bytes == bytes && m->slot.v[i].until < b->first) {
+			m->slot.v[i].until = b->last;
+			b->offset = m->slot.v[i].offset;
+			return;
+		}
+	b->offset = m->end;
+	vec_push(m->w->lo->a, &m->slot, (Slot){bytes, m->end, b->last});
+	m->end = sym_add(cx, m->end, bytes);
+}
+
+static void
+arena(Planning *w)
+{
+	Memory m = {.w = w};
+	Buf **order = NEWN(w->lo->a, Buf *, w->plan->buf.n + 1);
+	int n = 0;
+	int64_t count;
+
+	m.blk = NEWN(w->lo->a, Block, w->plan->buf.n + 1);
+	for (int i = 0; i < w->plan->buf.n; i++)
+		if (w->plan->buf.v[i].home == HomeArena)
+			order[n++] = &w->plan->buf.v[i];
+	qsort(order, (size_t)n, sizeof *order, bystart);
+	for (int i = 0; i < n; i++) {
+		if (sym_isconst(order[i]->count, &count))
+			placeconst(&m, order[i], rounded(count * dtypeinfo[order[i]->dt].bytes));
+		else
+			vec_push(w->lo->a, &m.varying, order[i]);
+	}
+	m.end = sym_const(w->lo->cx, m.top);
+	for (int i = 0; i < m.varying.n; i++)
+		placevarying(&m, m.varying.v[i]);
+	w->plan->arena = m.end;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static void
+addsyms(Planning *w, const Sym *e)
+{
+	const Sym **var = NULL;
+	int n = 0, k;
+
+	if (!e)
+		return;
+	sym_vars(w->lo->a, e, &var, &n);
+	for (int i = 0; i < n; i++) {
+		for (k = 0; k < w->plan->sym.n && w->plan->sym.v[k] != var[i]; k++)
+			;
+		if (k == w->plan->sym.n && strcmp(var[i]->name, "rng_seed") != 0)
+			vec_push(w->lo->a, &w->plan->sym, var[i]);
+	}
+}
+
+static void
+symbols(Planning *w)
+{
+	Plan *p = w->plan;
+
+	for (int i = 0; i < p->buf.n; i++)
+		addsyms(w, p->buf.v[i].count);
+	for (int i = 0; i < p->kernel.n; i++) {
+		for (int k = 0; k < p->kernel.v[i]->sym.n; k++)
+			addsyms(w, p->kernel.v[i]->sym.v[k]);
+		addsyms(w, p->kernel.v[i]->parallel);
+	}
+	for (int i = 0; i < p->step.n; i++) {
+		for (int k = 0; k < p->step.v[i].nnum; k++)
+			addsyms(w, p->step.v[i].num[k]);
+		addsyms(w, p->step.v[i].define);
+	}
+}
+
+static void
+finishkernels(Plan *p)
+{
+	for (int i = 0; i < p->step.n; i++) {
+		Step *s = &p->step.v[i];
+		for (int b = 0, k = 0; s->kernel && b < s->kernel->buf.n; b++) {
+			if (s->kernel->buf.v[b].home != KParam)
+				continue;
+			enum home h = p->buf.v[s->buf[k++]].home;
+			if (h == HomeArena || h == HomeConst)
+				s->kernel->buf.v[b].align = Align;
+		}
+	}
+}
+
+bool
+plan_build(Lower *lo, Groups *groups)
+{
+	Planning w = {lo, lo->plan, lo->g->mod};
+	uint32_t all;
+	int n;
+	Val **v = results(lo, &n);
+
+	copyleaves(lo, v, n);
+	all = lo->g->nval + (uint32_t)n + 1;
+	lo->bufof = NEWN(lo->a, int, all);
+	for (uint32_t i = 0; i < all; i++)
+		lo->bufof[i] = -1;
+	if (!group_roots(lo, groups))
+		return false;
+	outputbufs(&w, v, n);
+	for (int i = 0; i < groups->v.n; i++)
+		if (!groupstep(&w, groups->v.v[i]))
+			return false;
+	copies(&w, v, n);
+	arena(&w);
+	symbols(&w);
+	finishkernels(lo->plan);
+	return true;
+}
