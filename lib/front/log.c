@@ -194,7 +194,7 @@ keep(Ctx *cx, const char *s, size_t n, bool log, const int *of, int k, size_t *l
 }
 
 char *
-clean(Ctx *cx, const File *f, const char *section, size_t *n)
+log_clean(Ctx *cx, const File *f, const char *section, size_t *n)
 {
 	char *s = plain(cx, f, n);
 	Sections v = {0};

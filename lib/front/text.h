@@ -28,7 +28,7 @@ typedef struct Tok {
 	bool line;             /* first of its line */
 } Tok;
 typedef struct Comment { uint32_t off, len; } Comment;
-typedef struct Toks { Tok *v; int n, cap; Comment *c; int nc, ccap; } Toks;
+typedef struct Toks { const char *s; Tok *v; int n, cap; Comment *c; int nc, ccap; } Toks;   /* s: the text that off counts in */
 
 /* ---- annotations (annot.c) --------------------------------------------------- */
 
@@ -36,16 +36,17 @@ typedef struct Annot { const Type *type; const Sym *sym; } Annot;   /* one of th
 
 /* ---- values and names ---------------------------------------------------------- */
 
-enum tvkind { TvNone, TvArg, TvNode, TvList, TvDict, TvFn, TvAttr, TvSelf };
+enum tvkind { TvNone, TvArg, TvNode, TvList, TvDict, TvFn, TvAttr, TvSelf, TvGraph,
+              TvPoison };      /* the result of an operator that fxcc does not know */
 
 typedef struct Tv {
 	enum tvkind kind;
 	bool tuple;            /* TvList written with () */
 	bool bare;             /* Form A: an unquoted word, meant by the schema */
 	Arg  arg;              /* TvArg */
-	Node *node;            /* TvNode: of several results */
+	Node *node;            /* TvNode: of several results; a size in arg: the node that gives it */
 	Str  name;             /* TvFn: dotted name; TvAttr: path below self */
-	struct Tv *v; int n;   /* TvList, TvDict: elements */
+	struct Tv *v; int n;   /* TvList, TvDict: elements; TvGraph: n is the class */
 	Str  *key;             /* TvDict */
 } Tv;
 
@@ -55,6 +56,7 @@ typedef struct Class {
 	Str  name;
 	size_t begin, end;     /* its def and body in the text */
 	int  indent, parent;   /* index of the class around it; -1 */
+	int  state;            /* 0 unread, 1 being read, 2 read */
 	Graph *graph;
 } Class;
 
@@ -76,6 +78,9 @@ typedef struct Reader {
 	Unsupported unsup;
 	bool   hassig;                 /* a trailer, or in/out pragmas */
 	SigLines in, out;
+	VEC(Str) outname;              /* keys of a returned dict; NULL elements */
+	Map    attr;                   /* path -> Val */
+	Map    taken;                  /* Val, Node: those that have the text's name */
 	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt;
 	bool   failed;
 } Reader;
@@ -93,26 +98,31 @@ typedef struct Fn {
 	Node   *lastin;         /* the last placeholder */
 	Loc     loc;            /* of the statement */
 	Str     python;         /* "model.py:12 in forward" of the last comment, or NULL */
-	Node   *mark;           /* last node before the statement */
 	const Annot *annot;     /* claimed by the statement */
 	Str     target;         /* name that the statement gives; NULL */
 	int     depth;          /* of inlined definitions */
+	bool    builtin;        /* a definition of torchfn.def: places are the caller's */
+	bool    inlined;        /* its parameters are actual[], its result goes to *result */
+	const Tv *actual; int nactual, iactual;
+	Tv     *result;
+	int     nparam;         /* seen so far */
 	bool    done;           /* saw return */
 	bool    formA;
 } Fn;
 
 /* textlex.c */
-bool    lex(Reader *, size_t begin, size_t end, Toks *);
-Str     unquote(Reader *, const Tok *);                     /* NULL: reported */
+bool    formb_lex(Reader *, const char *s, size_t begin, size_t end, Toks *);
+Str     formb_unquote(Reader *, const Toks *, const Tok *);    /* NULL: reported */
 /* log.c: ANSI escapes and log prefixes gone, lines kept; NULL: reported */
-char   *clean(Ctx *, const File *, const char *section, size_t *n);
+char   *log_clean(Ctx *, const File *, const char *section, size_t *n);
 
 /* annot.c.  off: where s lies in the text, or -1. */
 bool    annot_parse(Reader *, const char *s, size_t n, int64_t off, Annot *);
 
 /* formb.c */
 bool    formb_function(Reader *, Class *);
-bool    value_parse(Fn *, Tv *);
+bool    formb_inline(Fn *caller, int cls, const Tv *arg, int narg, Tv *out);
+bool    formb_builtin(Fn *caller, const char *body, const Str *name, const Tv *val, int n, Tv *out);
 /* forma.c */
 bool    forma_graph(Reader *, Class *);
 
@@ -133,6 +143,8 @@ bool    const_name(Fn *, const char *dotted, Tv *);         /* torch.float32, in
 bool    fn_fail(Fn *, const Tok *, const char *fmt, ...) PRINTF(3, 4);
 bool    fn_placeholder(Fn *, Str name, const Annot *, Loc);
 bool    fn_return(Fn *, const Tv *);
+bool    fn_graph(Fn *, int cls, Graph **);                  /* a sub-graph, read when first wanted */
+bool    fn_known(Fn *, Val *);                              /* infer types up to it */
 void    fn_bind(Fn *, Str name, Tv);
 bool    fn_name(Fn *, Str name, Tv *);                      /* name the node of a statement */
 Val    *fn_attr(Fn *, Str path);                            /* a tensor of the module: becomes an input */

@@ -106,12 +106,12 @@ operator(const char *s, size_t n)
 }
 
 bool
-lex(Reader *r, size_t begin, size_t end, Toks *t)
+formb_lex(Reader *r, const char *s, size_t begin, size_t end, Toks *t)
 {
-	const char *s = r->s;
 	int depth = 0;
 	enum tok kind;
 
+	t->s = s;
 	for (size_t i = begin, e; i < end; i = e) {
 		char c = s[i];
 
@@ -190,9 +190,9 @@ digits(const char **p, const char *end, int max, int base)
 }
 
 Str
-unquote(Reader *r, const Tok *k)
+formb_unquote(Reader *r, const Toks *toks, const Tok *k)
 {
-	const char *p = r->s + k->off, *end = p + k->len;
+	const char *p = toks->s + k->off, *end = p + k->len;
 	bool raw = *p == 'r';
 	int q;
 	Text t = {.arena = r->a};
