@@ -50,7 +50,7 @@ typedef struct Block {          /* the lines that its ops share */
 	int id;                 /* index in the output, once written */
 } Block;
 
-typedef struct Macro { Str name; VEC(Str) param; Piece text; double ulp; const char *file; } Macro;
+typedef struct Macro { Str name; VEC(Str) param; Piece text; double ulp, within; const char *file; } Macro;
 
 typedef struct Gen {
 	Ctx *cx;
@@ -466,7 +466,7 @@ line(Gen *g, const char *key, const char *text, int no, Block *b)
 	fail(g, no, "unknown line '%s'", key);
 }
 
-/* fn NAME(a, b) = TEXT;  impl NAME(a) ulp 1 = TEXT */
+/* fn NAME(a, b) = TEXT;  impl NAME(a) ulp 1 within 1e6 = TEXT */
 static void
 macro(Gen *g, const char *text, int no, bool impl)
 {
@@ -485,6 +485,8 @@ macro(Gen *g, const char *text, int no, bool impl)
 	}
 	if (eat(&s, "ulp"))
 		m.ulp = strtod(s.s, (char **)&s.s);
+	if (eat(&s, "within"))
+		m.within = strtod(s.s, (char **)&s.s);
 	need(&s, "=");
 	if (s.bad)
 		return;
@@ -718,7 +720,7 @@ writemacros(FILE *f, const char *name, const Macro *m, int n)
 	for (int i = 0; i < n; i++) {
 		fprintf(f, "{\"%s\", %s_p%d, %d, ", m[i].name, name, i, m[i].param.n);
 		quoted(f, m[i].text.text);
-		fprintf(f, ", %g, \"%s\", %d},\n", m[i].ulp, m[i].file, m[i].text.line);
+		fprintf(f, ", %g, %g, \"%s\", %d},\n", m[i].ulp, m[i].within, m[i].file, m[i].text.line);
 	}
 	fprintf(f, "{.name = NULL}\n};\nconst int n%s = %d;\n", name, n);
 }

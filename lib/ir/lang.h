@@ -66,6 +66,7 @@ typedef struct MacroDef {
 	const char *const *param; int nparam;
 	const char *text;
 	double ulp;              /* impl: its stated bound; 0: none */
+	double within;           /* the bound is for arguments of at most this magnitude; 0: all */
 	const char *file; int line;
 } MacroDef;
 extern const MacroDef fntab[], impltab[];     /* fn, impl: sorted by name; in optab.c */

@@ -385,7 +385,7 @@ operand(void *p, const Val *v)
 	return (const Tensor *)p + v->id;
 }
 
-typedef struct Ulps { enum scalar sc; int reg; const Tensor *in; double worst, at[2]; float got; } Ulps;
+typedef struct Ulps { enum scalar sc; int reg; double within; const Tensor *in; double worst, at[2]; float got; } Ulps;
 
 /* Distance in units of the last place of the float nearest to want. */
 static double
@@ -413,7 +413,7 @@ measure(void *arg, Eval *E, int64_t base, int n)
 		double want = scalar_eval(u->sc, DtF64, x).f;
 		float got = (float)eval_lane(E, u->reg, k).f;
 		double d = ulps(got, want);
-		if (d > u->worst) {
+		if (d > u->worst && !(u->within > 0 && fabs(x[0].f) > u->within && isfinite(x[0].f))) {
 			u->worst = d;
 			u->at[0] = x[0].f;
 			u->at[1] = x[1].f;
@@ -458,7 +458,7 @@ impl(const MacroDef *m, enum scalar sc)
 	Tensor in[2] = {{.dt = DtF32, .rank = 1, .dim = {n}, .data = arena_alloc(a, 4 * (size_t)n, 16)}};
 	const Ex *x[2], *e;
 	uint64_t seed = 1;
-	Ulps u = {.sc = sc, .in = in};
+	Ulps u = {.sc = sc, .in = in, .within = m->within};
 	Eval E;
 
 	in[1] = in[0];
