@@ -162,7 +162,8 @@ find(const SymTab *t, const Sym *s, uint64_t h)
 {
 	int i = (int)(h & (uint64_t)(t->caprep - 1));
 
-	while (t->rep[i] && (t->rep[i]->hash != h || !same(&t->rep[i]->s, s)))
+	while (t->slot[i].rep && (t->slot[i].hash != h
+	                          || !same(&t->slot[i].rep->s, s)))
 		i = (i + 1) & (t->caprep - 1);
 	return i;
 }
@@ -170,14 +171,19 @@ find(const SymTab *t, const Sym *s, uint64_t h)
 static void
 grow(SymTab *t)
 {
-	Rep **old = t->rep;
-	int n = t->caprep;
+	__typeof__(t->slot) old = t->slot;
+	int n = t->caprep, j;
 
 	t->caprep = n ? 2 * n : 512;
-	t->rep = NEWN(t->arena, Rep *, t->caprep);
-	for (int i = 0; i < n; i++)
-		if (old[i])
-			t->rep[find(t, &old[i]->s, old[i]->hash)] = old[i];
+	t->slot = arena_alloc(t->arena, sizeof *old * (size_t)t->caprep, 16);
+	for (int i = 0; i < n; i++) {
+		if (old[i].rep == NULL)
+			continue;
+		j = (int)(old[i].hash & (uint64_t)(t->caprep - 1));
+		while (t->slot[j].rep)
+			j = (j + 1) & (t->caprep - 1);
+		t->slot[j] = old[i];
+	}
 }
 
 /* The variables of a new Sym: its parts' lists merged; a part's own list is
@@ -247,17 +253,17 @@ intern_sym(SymTab *t, const Sym *s, bool *isnew)
 	if (2 * (t->nrep + 1) > t->caprep)
 		grow(t);
 	i = find(t, s, h);
-	*isnew = t->rep[i] == NULL;
+	*isnew = t->slot[i].rep == NULL;
 	if (!*isnew)
-		return t->rep[i];
+		return t->slot[i].rep;
 	r = NEW(t->arena, Rep);
 	r->s = *s;
 	r->s.id = t->nid++;
 	r->tab = t;
-	r->hash = h;
 	r->self = &r->s;
 	r->one = (SymTerm){ 1, 1, &r->self };
-	t->rep[i] = r;
+	t->slot[i].hash = h;
+	t->slot[i].rep = r;
 	t->nrep++;
 	return r;
 }
@@ -267,10 +273,17 @@ intern_sym(SymTab *t, const Sym *s, bool *isnew)
 const Sym *
 sym_const(Ctx *cx, int64_t k)
 {
-	bool isnew;
+	SymTab *t = symtab(cx);
+	bool isnew, small = k >= -1 && k < COUNT(t->small) - 1;
 	Sym s = { .kind = SymConst, .k = k, .lo = k, .hi = k };
+	const Sym *r;
 
-	return &intern_sym(symtab(cx), &s, &isnew)->s;
+	if (small && t->small[k + 1])
+		return t->small[k + 1];
+	r = &intern_sym(t, &s, &isnew)->s;
+	if (small)
+		t->small[k + 1] = r;
+	return r;
 }
 
 const Sym *

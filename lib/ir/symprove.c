@@ -250,23 +250,26 @@ nonpos(Ctx *cx, const Sym *e, int *budget)
 	return false;
 }
 
-/* Proofs build expressions that the program need not have: their overflow
+/* a - b + k <= 0?  Proofs build expressions that the program need not have: their overflow
  * means "not proven". */
 static bool
-provenonpos(Ctx *cx, const Sym *a, const Sym *b, int64_t k)
+provenonpos(Ctx *cx, const Sym *a, const Sym *b, bool k)
 {
 	SymTab *t = symtab(cx);
 	int budget = Budget;
-	const Sym *e;
+	const Sym *e, **known = sym_memo(t, k ? 'L' : 'l', a, b);
 	bool ok;
 
+	if (*known)
+		return (*known)->k;
 	t->quiet++;
 	e = sym_sub(cx, a, b);
 	if (k)
-		e = sym_add(cx, e, sym_const(cx, k));
+		e = sym_add(cx, e, sym_const(cx, 1));
 	ok = nonpos(cx, e, &budget) && !t->over;
 	if (--t->quiet == 0)
 		t->over = false;
+	*sym_memo(t, k ? 'L' : 'l', a, b) = sym_const(cx, ok);
 	return ok;
 }
 

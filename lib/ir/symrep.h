@@ -13,7 +13,6 @@ typedef struct SymTab SymTab;
 typedef struct Rep {
 	Sym      s;
 	SymTab  *tab;
-	uint64_t hash;
 	uint16_t depth;               /* of nested functions */
 	uint8_t  has;                 /* HasDiv ... */
 	int      nvar;
@@ -28,11 +27,12 @@ typedef struct Memo { const Sym *a, *b, *res; int op; } Memo;
 struct SymTab {
 	Ctx   *cx;
 	Arena *arena;
-	Rep  **rep;                   /* open addressing by hash */
+	struct { uint64_t hash; Rep *rep; } *slot;    /* open addressing */
 	int    nrep, caprep;
 	uint32_t nid;
 	Map    var;                   /* name -> Rep */
 	Map    stem;                  /* stem of fresh names -> counter */
+	const Sym *small[66];         /* the constants -1 .. 64 */
 	Memo  *memo;
 	int    nmemo, capmemo;
 	struct { uint32_t epoch; const Sym *res; } *subst;  /* by id */

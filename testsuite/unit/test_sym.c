@@ -380,6 +380,78 @@ randomised(void)
 	OK(proof == 0);
 }
 
+/* ---- reshapes: there and back ---- */
+
+static const Sym *
+flatten(const Sym *const *i, const Sym *const *dim, int n)
+{
+	const Sym *f = K(0);
+
+	for (int d = 0; d < n; d++)
+		f = ADD(MUL(f, dim[d]), i[d]);
+	return f;
+}
+
+/* Indices of the element at place f, as code without thought would have them. */
+static void
+unflatten(const Sym *f, const Sym *const *dim, int n, const Sym **i)
+{
+	const Sym *stride = K(1);
+
+	for (int d = n - 1; d >= 0; d--) {
+		i[d] = DIV(f, stride);
+		if (d > 0)
+			i[d] = MOD(i[d], dim[d]);
+		stride = MUL(stride, dim[d]);
+	}
+}
+
+/* Random factors are grouped in two ways; a view from one to the other and back
+ * must come out as the identity. */
+static void
+reshapes(void)
+{
+	const Sym *factor[6], *pool[8], *a[6], *b[6], *i[6], *j[6], *k[6];
+	int lost = 0, unbounded = 0, total = 0;
+
+	for (int n = 0; n < 3; n++)
+		pool[n] = sym_fresh(cx, "z", 1, INF);
+	for (int n = 3; n < 8; n++)
+		pool[n] = K((int[]){ 2, 3, 4, 7, 64 }[n - 3]);
+	for (int round = 0; round < 400; round++) {
+		int n = 2 + rnd(5), na = 0, nb = 0;
+
+		for (int d = 0; d < n; d++) {
+			factor[d] = pool[rnd(8)];
+			if (d == 0 || rnd(2))
+				a[na++] = factor[d];
+			else
+				a[na - 1] = MUL(a[na - 1], factor[d]);
+			if (d == 0 || rnd(2))
+				b[nb++] = factor[d];
+			else
+				b[nb - 1] = MUL(b[nb - 1], factor[d]);
+		}
+		for (int d = 0; d < na; d++) {
+			i[d] = sym_fresh(cx, "x", 0, INF);
+			sym_setsup(cx, i[d], a[d]);
+		}
+		unflatten(flatten(i, a, na), b, nb, j);
+		unflatten(flatten(j, b, nb), a, na, k);
+		for (int d = 0; d < nb; d++)
+			unbounded += !(sym_le(cx, K(0), j[d]) && sym_lt(cx, j[d], b[d]));
+		for (int d = 0; d < na; d++) {
+			total++;
+			if (k[d] != i[d] && lost++ < 4)
+				printf("# %s: %s, not %s\n", STR(flatten(i, a, na)),
+				       STR(k[d]), STR(i[d]));
+		}
+	}
+	printf("# %d of %d indices lost, %d unbounded\n", lost, total, unbounded);
+	OK(total > 1000 && lost == 0);
+	OK(unbounded == 0);
+}
+
 static void
 types(void)
 {
@@ -419,6 +491,7 @@ main(void)
 	parts();
 	types();
 	randomised();
+	reshapes();
 	limits();
 	ctx_free(cx);
 	return tap_end();
