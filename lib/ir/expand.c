@@ -6,7 +6,7 @@
  */
 #include "ir/lang.h"
 
-/* What the line returned, as values. */
+/* What the line returned, as values; NULL for a None among several. */
 static bool
 values(Lang *L, LVal v, Val ***res, int *n)
 {
@@ -20,6 +20,8 @@ values(Lang *L, LVal v, Val ***res, int *n)
 	*res = count ? NEWN(L->a, Val *, count) : NULL;
 	*n = count;
 	for (int k = 0; k < count; k++) {
+		if (list[k].kind == LNone && v.kind == LList)
+			continue;
 		if (list[k].kind != LTensor) {
 			error(L->cx, L->loc, "%s: its expansion gives %s, not a tensor",
 			      L->op->name, lang_str(L->cx, list[k]));
@@ -61,7 +63,7 @@ static void
 differs(Arena *a, Renaming *r, const Type *is, const Type *was)
 {
 	for (int d = 0; d < is->rank; d++)
-		if (is->dim[d]->kind == SymVar && !sym_eq(is->dim[d], was->dim[d])) {
+		if (is->dim[d]->kind == SymVar && is->dim[d]->name[0] == 'u' && !sym_eq(is->dim[d], was->dim[d])) {
 			vec_push(a, &r->var, is->dim[d]);
 			vec_push(a, &r->with, was->dim[d]);
 		}
@@ -115,7 +117,11 @@ fits(Node *n, Val **res, int nres)
 		return false;
 	}
 	for (int k = 0; k < n->nout; k++) {
-		const Type *is = res[k]->type, *was = n->out[k].type;
+		const Type *is = res[k] ? res[k]->type : type_none(cx), *was = n->out[k].type;
+		if (res[k] == NULL && n->out[k].uses) {
+			error(cx, n->loc, "%s: result %d is None here, but it is used", n->op->name, k);
+			return false;
+		}
 		if (was && (is->dt != was->dt || is->rank != was->rank || is->kind != was->kind)) {
 			error(cx, n->loc, "%s: its expansion gives %s, not %s", n->op->name,
 			      type_str(cx, is), type_str(cx, was));
@@ -142,17 +148,16 @@ node_expand(Node *n)
 		m->backward = n->backward;
 		m->tag = n->tag;
 	}
-	if (n->op->flags & OP(Dynamic) || n->nout) {
-		for (int k = 0; k < n->nout; k++)
-			if (res[k]->type && n->out[k].type && res[k]->type->kind == TyTensor)
-				differs(g->arena, &r, res[k]->type, n->out[k].type);
-		if (r.var.n)
-			rename_sizes(g, &r, first, n);
-	}
+	for (int k = 0; k < n->nout; k++)
+		if (res[k] && n->out[k].type && res[k]->type->kind == TyTensor)
+			differs(g->arena, &r, res[k]->type, n->out[k].type);
+	if (r.var.n)
+		rename_sizes(g, &r, first, n);
 	Str *name = n->nout ? NEWN(g->arena, Str, n->nout) : NULL;
 	for (int k = 0; k < n->nout; k++) {
 		name[k] = n->out[k].name;
-		val_replace(&n->out[k], res[k]);
+		if (res[k])
+			val_replace(&n->out[k], res[k]);
 	}
 	/* New ones among the results take over the names, first come first named. */
 	uint32_t newest = n->id;
@@ -162,7 +167,7 @@ node_expand(Node *n)
 		bool again = false;
 		for (int j = 0; j < k; j++)
 			again |= res[j] == res[k];
-		if (!again && res[k]->def->id > newest && name[k])
+		if (!again && res[k] && res[k]->def->id > newest && name[k])
 			val_rename(g, res[k], name[k]);
 	}
 	return true;

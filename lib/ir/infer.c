@@ -56,14 +56,43 @@ firsttensor(const Infer *f)
 
 /* ---- what is written ------------------------------------------------------------ */
 
+/* t_, unsqueeze_ and their like change the sizes of what they return: the type is
+ * that of the view of the same name.  NULL: no such operator. */
+static const OpDef *
+viewtwin(Ctx *cx, const OpDef *op)
+{
+	const char *dot = strchr(op->name, '.'), *end = dot ? strchr(dot + 1, '.') : NULL;
+	const OpDef *twin;
+
+	if (end == NULL || end[-1] != '_')
+		return NULL;
+	twin = op_find(intern_printf(cx, "%.*s%s", (int)(end - op->name - 1), op->name, end));
+	return twin && twin->nret == 1 && twin->ret[0].alias && !twin->ret[0].mutated &&
+	       twin->nparam == op->nparam ? twin : NULL;
+}
+
+static bool
+metadata(Infer *f)
+{
+	const OpDef *twin = f->op->flags & OP(Inplace) ? viewtwin(f->cx, f->op) : NULL;
+	const Type **type;
+	int n;
+
+	if (twin == NULL || !infer_types(f->g, f->loc, twin, f->arg, &type, &n))
+		return false;
+	for (int k = 0; k < n; k++)
+		vec_push(f->g->arena, &f->out, type[k]);
+	return true;
+}
+
 /* Results that are arguments: Tensor(a!). */
 static bool
 written(Infer *f)
 {
 	const OpDef *op = f->op;
 
-	if (op->nret == 0)
-		return false;
+	if (op->nret == 0 || metadata(f))
+		return op->nret > 0;
 	for (int r = 0; r < op->nret; r++) {
 		const Arg *found = NULL;
 		for (int k = 0; k < op->nparam; k++)
@@ -338,7 +367,7 @@ byexpansion(Infer *f)
 	bool ok = expand_op(s, f->op, arg, f->loc, NULL, &res, &n);
 	--*depth;
 	for (int k = 0; ok && k < n; k++)
-		vec_push(f->g->arena, &f->out, res[k]->type);
+		vec_push(f->g->arena, &f->out, res[k] ? res[k]->type : type_none(f->cx));
 	return ok;
 }
 

@@ -83,7 +83,8 @@ results(Lang *L, Node *n)
 		return (LVal){.kind = LTensor, .t = &n->out[0]};
 	r = lang_list(L, n->nout);
 	for (int k = 0; k < n->nout; k++)
-		r.list.v[k] = (LVal){.kind = LTensor, .t = &n->out[k]};
+		r.list.v[k] = n->out[k].type && n->out[k].type->kind == TyNone
+		            ? (LVal){.kind = LNone} : (LVal){.kind = LTensor, .t = &n->out[k]};
 	return r;
 }
 
