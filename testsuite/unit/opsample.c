@@ -237,6 +237,9 @@ fitted(Reader *r, int k)
 	return a;
 }
 
+enum { Unknown = -2 };
+
+/* The parameter that name= says; Unknown: there is none; -1: no name. */
 static int
 named(Reader *r)
 {
@@ -253,7 +256,24 @@ named(Reader *r)
 			return k;
 		}
 	}
-	return -1;
+	return Unknown;
+}
+
+/* Does the schema have what the case names, and the case what the schema needs?
+ * Overloads share cases, and not every case is for each of them. */
+static bool
+fits(Reader *r, const bool *full, const Arg *arg, const int *param, int n)
+{
+	const OpDef *op = r->s->op;
+
+	for (int k = 0; k < op->nparam; k++)
+		if (!full[k] && !op->param[k].dflt)
+			return false;
+	for (int k = 0; k < n; k++)
+		for (int j = 0; arg[k].kind == ArgList && j < arg[k].list.n; j++)
+			if (arg[k].list.v[j].kind == ArgNone && !op->param[param[k]].elemopt)
+				return false;
+	return true;
 }
 
 static bool
@@ -264,18 +284,23 @@ arguments(Reader *r, Arg *out)
 	Str *key = NEWN(s->a, Str, op->nparam + 1);
 	Arg *arg = NEWN(s->a, Arg, op->nparam + 1);
 	bool *full = NEWN(s->a, bool, op->nparam + 1);
-	int n = 0;
+	int *param = NEWN(s->a, int, op->nparam + 1), n = 0;
 
 	for (blank(r); *r->p && !r->failed; blank(r)) {
 		int k = named(r);
-		if (k < 0)
-			k = target(r, full);
-		if (k < 0)
-			return wrong(r, "more arguments than parameters"), false;
+		if (k == Unknown || (k < 0 && (k = target(r, full)) < 0)) {
+			s->unfit = true;
+			return false;
+		}
 		r->param = k;
 		full[k] = true;
+		param[n] = k;
 		key[n] = intern_str(s->cx, op->param[k].name);
 		arg[n++] = fitted(r, k);
+	}
+	if (!r->failed && !fits(r, full, arg, param, n)) {
+		s->unfit = true;
+		return false;
 	}
 	return !r->failed && op_bind(s->cx, NOLOC, op, NULL, 0, key, arg, n, out);
 }

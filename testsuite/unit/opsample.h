@@ -20,6 +20,7 @@ typedef struct Sample {
 	Tensor in[MaxIn];
 	int param[MaxIn];      /* which parameter of the schema */
 	int nin;
+	bool unfit;            /* the case is for another overload of its block */
 	uint64_t seed;
 } Sample;
 
