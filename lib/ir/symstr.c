@@ -74,6 +74,17 @@ infix(Text *t, const Sym *s, const char *op)
 	}
 }
 
+/* u0 >= 2, not 2 <= u0. */
+static void
+order(Text *t, const Sym *s)
+{
+	bool swap = s->arg[0]->kind <= SymFloatConst;
+
+	factor(t, s->arg[swap]);
+	text_add(t, " %c%s ", swap ? '>' : '<', s->fn == SymFnLe ? "=" : "");
+	factor(t, s->arg[!swap]);
+}
+
 static void
 called(Text *t, const Sym *s, const char *fn)
 {
@@ -118,8 +129,10 @@ showfn(Text *t, const Sym *s)
 		called(t, s, s->arg[0]->lo >= 0 ? "Mod" : "PythonMod");
 		break;
 	case SymFnPow:  infix(t, s, "**"); break;
-	case SymFnLt:   infix(t, s, " < "); break;
-	case SymFnLe:   infix(t, s, " <= "); break;
+	case SymFnLt:
+	case SymFnLe:
+		order(t, s);
+		break;
 	case SymFnAnd:  infix(t, s, " & "); break;
 	case SymFnOr:   infix(t, s, " | "); break;
 	case SymFnFAdd: infix(t, s, " + "); break;

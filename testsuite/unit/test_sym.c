@@ -151,6 +151,7 @@ functions(void)
 	STREQ(STR(sym_binary(cx, "and", sym_binary(cx, "<", s0, K(9)),
 	                     sym_binary(cx, "!=", s1, s0))),
 	      "Ne(s0, s1) & (s0 < 9)");
+	STREQ(STR(sym_binary(cx, "<=", K(7), s0)), "s0 >= 7");
 	OK(sym_is(sym_binary(cx, "or", K(1), s0), 1));
 	OK(sym_fn(cx, SymFnNot, (const Sym *[]){ sym_binary(cx, "==", s0, s1) }, 1,
 	          NULL) == sym_binary(cx, "!=", s0, s1));
