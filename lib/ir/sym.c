@@ -361,8 +361,24 @@ sym_setsup(Ctx *cx, const Sym *var, const Sym *sup)
 	if (r == NULL)
 		return;
 	r->sup = sup;
+	/* of an empty loop the index never is: any range will do, but not lo > hi */
 	if (sup->hi != INT64_MAX && sup->hi - 1 < r->s.hi)
-		r->s.hi = sup->hi > INT64_MIN ? sup->hi - 1 : INT64_MIN;
+		r->s.hi = sup->hi > r->s.lo ? sup->hi - 1 : r->s.lo;
+}
+
+const Sym *
+sym_index(Ctx *cx, const char *stem, const Sym *extent)
+{
+	const Sym *v = sym_fresh(cx, stem, 0, INT64_MAX);
+
+	sym_setsup(cx, v, extent);
+	return v;
+}
+
+const Sym *
+sym_sup(const Sym *var)
+{
+	return rep(var)->sup;
 }
 
 const Sym *

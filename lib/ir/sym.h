@@ -62,6 +62,8 @@ void       sym_bound(Ctx *, const Sym *var, int64_t lo, int64_t hi);    /* only 
 /* var < sup, an expression (the extent of a loop over var): with it (s0*i + j)//s0 is i
  * when 0 <= j < s0.  Only before var is used; bounds var's range too. */
 void       sym_setsup(Ctx *, const Sym *var, const Sym *sup);
+const Sym *sym_index(Ctx *, const char *stem, const Sym *extent);   /* a new variable in 0 .. extent-1, with that sup */
+const Sym *sym_sup(const Sym *var);                     /* NULL: none was set */
 const Sym *sym_floatvar(Ctx *, Str name);               /* a variable that is a double: "zf3" */
 const Sym *sym_add(Ctx *, const Sym *, const Sym *);
 const Sym *sym_sub(Ctx *, const Sym *, const Sym *);

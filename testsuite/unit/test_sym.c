@@ -28,7 +28,8 @@ loopvar(const char *name, const Sym *extent)
 {
 	const Sym *v = var(name, 0, INF);
 
-	sym_setsup(cx, v, extent);
+	if (sym_sup(v) != extent)
+		sym_setsup(cx, v, extent);
 	return v;
 }
 
@@ -434,8 +435,7 @@ reshapes(void)
 				b[nb - 1] = MUL(b[nb - 1], factor[d]);
 		}
 		for (int d = 0; d < na; d++) {
-			i[d] = sym_fresh(cx, "x", 0, INF);
-			sym_setsup(cx, i[d], a[d]);
+			i[d] = sym_index(cx, "x", a[d]);
 		}
 		unflatten(flatten(i, a, na), b, nb, j);
 		unflatten(flatten(j, b, nb), a, na, k);
