@@ -1,0 +1,455 @@
+/* fxcc1 - the compiler proper: one model to one product, in one process.
+ *
+ * Takes the options of fxcc, which runs it.  Exit status: 0 done, 1 an error in the
+ * input or in writing the output, 2 the command line, 4 a bug of ours.
+ */
+#include <ctype.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "config.h"
+#include "emit/emit.h"
+#include "front/front.h"
+#include "passes.h"
+
+enum { ExitOk, ExitError, ExitUsage, ExitLimit, ExitBug };
+
+typedef struct Job {
+	Ctx *cx;
+	Arena *arena;
+	Options opt;
+	Module *mod;
+	Plan *plan[8];
+	const Target *target[8];
+	int ntarget;
+	jmp_buf onbug;
+} Job;
+
+static bool
+usage(const char *fmt, const char *s)
+{
+	fputs("fxcc: error: ", stderr);
+	fprintf(stderr, fmt, s);
+	fputc('\n', stderr);
+	return false;
+}
+
+/* ---- reading ------------------------------------------------------------------- */
+
+static int64_t
+size_of(const char *s)
+{
+	char *end;
+	int64_t n = strtoll(s, &end, 10);
+
+	switch (tolower((unsigned char)*end)) {
+	case 'k': return n << 10;
+	case 'm': return n << 20;
+	case 'g': return n << 30;
+	default:  return n;
+	}
+}
+
+static Str
+stem(Ctx *cx, const char *path)
+{
+	const char *s = strrchr(path, '/'), *dot;
+
+	s = s ? s + 1 : path;
+	dot = strchr(s, '.');
+	return intern(cx, s, dot && dot > s ? (size_t)(dot - s) : strlen(s));
+}
+
+static bool
+read_input(Job *j)
+{
+	const Options *o = &j->opt;
+	ReadOptions ro = {.form = o->form, .model = o->model, .section = o->section, .verbose = o->verbose,
+	                  .maxinput = o->maxinput ? size_of(o->maxinput) : 0,
+	                  .type = (const char *const *)o->type.v, .ntype = o->type.n};
+	File f;
+
+	if (!file_read(j->cx, o->input.v[0], &f))
+		return false;
+	j->mod = read_model(j->cx, &f, &ro);
+	if (j->mod == NULL)
+		return false;
+	for (int i = 1; i < o->input.n; i++)
+		if (!file_read(j->cx, o->input.v[i], &f) || !read_weights(j->cx, j->mod, &f, &ro))
+			return false;
+	return ctx_errors(j->cx) == 0;
+}
+
+/* ---- texts of stages -------------------------------------------------------------- */
+
+static const struct { const char *stage, *pass; } stages[] = {
+	{"graph", "verify"}, {"functional", "functionalize"}, {"post", "dce"},
+};
+
+static const char *
+stage_pass(const char *stage)
+{
+	for (int i = 0; i < COUNT(stages); i++)
+		if (strcmp(stages[i].stage, stage) == 0)
+			return stages[i].pass;
+	return NULL;
+}
+
+static bool
+write_text(Job *j, const Text *t)
+{
+	Out *out = out_open(j->cx, j->opt.out ? j->opt.out : "-");
+
+	return out && out_write(out, t->s ? t->s : "", t->n) && out_commit(j->cx, out);
+}
+
+static bool
+write_module(Job *j)
+{
+	Text t = {.arena = j->arena};
+
+	module_print(j->mod, &t);
+	return write_text(j, &t);
+}
+
+/* ---- targets ------------------------------------------------------------------------ */
+
+static const char *
+native(void)
+{
+#if defined(__x86_64__)
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+		return "x86-64-v4";
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+		return "x86-64-v3";
+#endif
+	return "x86-64-v2";
+}
+
+static bool
+isc(const Options *o)
+{
+	const char *dot = o->out ? strrchr(o->out, '.') : NULL;
+
+	return (o->stage && strcmp(o->stage, "c") == 0) || (!o->stage && dot && strcmp(dot, ".c") == 0);
+}
+
+static bool
+targets(Job *j)
+{
+	const char *list = j->opt.march ? j->opt.march : "x86-64-v2,x86-64-v3,x86-64-v4";
+
+	if (isc(&j->opt))
+		list = "c99";
+	while (*list) {
+		size_t n = strcspn(list, ",");
+		Str name = intern(j->cx, list, n);
+		const Target *t = target_find(strcmp(name, "native") == 0 ? native() : name);
+		if (t == NULL)
+			return usage("unknown -march '%s' (x86-64-v2, x86-64-v3, x86-64-v4, native)", name);
+		if (j->ntarget == COUNT(j->target))
+			return usage("too many CPUs in -march=%s", j->opt.march);
+		bool seen = false;
+		for (int i = 0; i < j->ntarget; i++)
+			seen |= j->target[i] == t;
+		if (!seen)
+			j->target[j->ntarget++] = t;
+		list += n + (list[n] == ',');
+	}
+	for (int i = 1; i < j->ntarget; i++)           /* best last, by name: v2 < v3 < v4 */
+		for (int k = i; k > 0 && strcmp(j->target[k - 1]->name, j->target[k]->name) > 0; k--) {
+			const Target *t = j->target[k];
+			j->target[k] = j->target[k - 1];
+			j->target[k - 1] = t;
+		}
+	return true;
+}
+
+/* ---- the back half -------------------------------------------------------------------- */
+
+static int
+jobs(const Options *o)
+{
+	int n = o->jobs && *o->jobs ? atoi(o->jobs) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : n > 16 ? 16 : n;
+}
+
+static void
+print_plan(const void *p, Text *t)
+{
+	plan_print(p, t);
+}
+
+static bool
+lower(Job *j)
+{
+	const Options *o = &j->opt;
+
+	for (int i = 0; i < j->ntarget; i++) {
+		LowerOptions lo = {.target = j->target[i], .threads = 1, .fastmath = o->fastmath == 1,
+		                   .nopack = o->pack == 0,
+		                   .novector = pass_skipped(o, "vectorise"),
+		                   .info = o->optinfo ? stderr : NULL};
+		j->plan[i] = lower_graph(j->mod->main, &lo);
+		if (j->plan[i] == NULL || ctx_errors(j->cx))
+			return false;
+	}
+	return pass_dump(j->cx, o, "plan", print_plan, j->plan[j->ntarget - 1]);
+}
+
+static enum product
+product(const Options *o)
+{
+	const char *dot = o->out ? strrchr(o->out, '.') : NULL;
+
+	if (o->stage && *o->stage)
+		return strcmp(o->stage, "c") == 0 ? ProductC : strcmp(o->stage, "asm") == 0 ? ProductAsm : ProductLLVM;
+	if (o->object || (dot && strcmp(dot, ".o") == 0))
+		return ProductObj;
+	if (dot && strcmp(dot, ".a") == 0)
+		return ProductArchive;
+	return dot && strcmp(dot, ".c") == 0 ? ProductC : ProductSo;
+}
+
+static Str
+prefix(Job *j)
+{
+	const char *s = j->opt.prefix ? j->opt.prefix : j->opt.out && strcmp(j->opt.out, "-") ? stem(j->cx, j->opt.out) : stem(j->cx, j->opt.input.v[0]);
+	char *t = arena_printf(j->arena, "%s%s", isdigit((unsigned char)*s) || *s == '\0' || *s == '-' ? "m" : "", s);
+
+	for (char *p = t; *p; p++)
+		if (!isalnum((unsigned char)*p) && *p != '_')
+			*p = '_';
+	return intern_str(j->cx, t);
+}
+
+static const char *
+output(Job *j)
+{
+	const Options *o = &j->opt;
+
+	if (o->out)
+		return o->out;
+	if (o->stage)
+		return "-";
+	return arena_printf(j->arena, "%s%s", stem(j->cx, o->input.v[0]), o->object ? ".o" : ".so");
+}
+
+static bool
+back_half(Job *j)
+{
+	const Options *o = &j->opt;
+	Text t = {.arena = j->arena};
+
+	if (!targets(j) || !lower(j))
+		return false;
+	if (o->stage && (*o->stage == '\0' || strcmp(o->stage, "loops") == 0)) {
+		plan_print(j->plan[j->ntarget - 1], &t);
+		return write_text(j, &t);
+	}
+	EmitOptions eo = {
+		.product = product(o), .prefix = prefix(j), .command = o->command,
+		.target = j->target, .plan = j->plan, .ntarget = j->ntarget,
+		.optlevel = o->opt && *o->opt == '0' ? 0 : o->opt && *o->opt == '1' ? 1 : 2, .jobs = jobs(o),
+		.debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
+		.noheader = o->header_on == 0 || o->stage, .header = o->header,
+		.savetemps = o->savetemps ? *o->savetemps ? o->savetemps : "." : NULL, .verbose = o->verbose,
+	};
+	return emit(j->cx, &eo, output(j));
+}
+
+/* ---- make rules -------------------------------------------------------------------------- */
+
+static bool
+depfile(Job *j)
+{
+	const Options *o = &j->opt;
+	Text t = {.arena = j->arena};
+	const char *out = output(j);
+
+	if (!o->md)
+		return true;
+	text_add(&t, "%s:", o->mt ? o->mt : out);
+	for (int i = 0; i < o->input.n; i++)
+		text_add(&t, " %s", o->input.v[i]);
+	text_add(&t, "\n");
+	for (int i = 0; o->mp && i < o->input.n; i++)
+		text_add(&t, "\n%s:\n", o->input.v[i]);
+	Out *f = out_open(j->cx, o->mf ? o->mf : arena_printf(j->arena, "%s.d", out));
+	return f && out_write(f, t.s, t.n) && out_commit(j->cx, f);
+}
+
+/* ---- lists --------------------------------------------------------------------------------- */
+
+static const char *const routename[] = {"none", "value", "expand", "extern", "view", "functional", "special"};
+
+static int
+print_ops(void)
+{
+	int count[COUNT(routename)] = {0};
+
+	for (int i = 0; i < noptab; i++) {
+		enum route r = op_route(&optab[i]);
+		count[r]++;
+		printf("%-60s %s\n", optab[i].name, routename[r]);
+	}
+	printf("%d overloads:", noptab);
+	for (int r = 1; r < COUNT(routename); r++)
+		if (count[r])
+			printf(" %d %s", count[r], routename[r]);
+	putchar('\n');
+	return ExitOk;
+}
+
+static void
+print_graph_ops(Job *j)
+{
+	for (int i = 0; i < noptab; i++) {
+		int n = 0;
+		FOREACH_NODE(j->mod->main, d)
+			n += d->op == &optab[i];
+		if (n)
+			fprintf(stderr, "%6d %-50s %s\n", n, optab[i].name, routename[op_route(&optab[i])]);
+	}
+}
+
+/* ---- the whole --------------------------------------------------------------------------------- */
+
+static bool
+stage_known(const char *s)
+{
+	static const char *const more[] = {"", "loops", "c", "llvm", "asm"};
+
+	for (int i = 0; i < COUNT(more); i++)
+		if (strcmp(more[i], s) == 0)
+			return true;
+	return stage_pass(s) != NULL;
+}
+
+static bool
+compile(Job *j)
+{
+	Options *o = &j->opt;
+
+	if (!read_input(j))
+		return false;
+	if (o->graphops)
+		print_graph_ops(j);
+	if (o->stage && stage_pass(o->stage))
+		o->stop = stage_pass(o->stage);
+	switch (passes_run(j->mod, o)) {
+	case PassFailed:  return false;
+	case PassStopped: return write_module(j);
+	case PassDone:    break;
+	}
+	return back_half(j) && depfile(j);
+}
+
+static void
+onbug(void *arg)
+{
+	longjmp(((Job *)arg)->onbug, 1);
+}
+
+static void
+onsignal(int sig)
+{
+	out_cleanup_all();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void
+signals(void)
+{
+	static const int sig[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+
+	for (int i = 0; i < COUNT(sig); i++)
+		signal(sig[i], onsignal);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static bool
+diagnostics(Job *j, Diag *d)
+{
+	const Options *o = &j->opt;
+	static const struct { const char *opt; uint8_t on; } w[] = {
+#define WARN(id, opt, on, doc) {opt, on},
+#include "base/warn.def"
+#undef WARN
+	};
+
+	*d = (Diag){.format = o->format, .nowarn = o->nowarn, .werror = o->werror,
+	            .maxerrors = o->maxerrors ? atoi(o->maxerrors) : 0};
+	d->color = o->color ? strcmp(o->color, "always") == 0 || (strcmp(o->color, "never") && isatty(2)) : isatty(2) && !getenv("NO_COLOR");
+	d->warnstate = NEWN(j->arena, uint8_t, Nwarning);
+	for (int i = 0; i < Nwarning; i++)
+		d->warnstate[i] = w[i].on;
+	for (int i = 0; i < o->warn.n; i++) {
+		const char *s = o->warn.v[i];
+		bool no = strncmp(s, "no-", 3) == 0, err = strncmp(s, "error=", 6) == 0, known = strcmp(s, "all") == 0 || strcmp(s, "extra") == 0;
+		for (int k = 0; k < Nwarning; k++)
+			if (strcmp(w[k].opt, s + (no ? 3 : err ? 6 : 0)) == 0 || strcmp(s, "all") == 0) {
+				d->warnstate[k] = no ? 0 : err ? 2 : 1;
+				known = true;
+			}
+		if (!known)
+			return usage("unknown warning '-W%s'", s);
+	}
+	return true;
+}
+
+static int
+early(const Options *o)
+{
+	if (o->version)
+		printf("fxcc %s\n", PACKAGE_VERSION);
+	else if (o->dumpversion)
+		puts(PACKAGE_VERSION);
+	else if (o->dumpmachine)
+		puts("x86_64-linux-gnu");
+	else if (o->help)
+		options_help(stdout, o->help);
+	else if (o->printops)
+		return print_ops();
+	else
+		return -1;
+	return ExitOk;
+}
+
+int
+main(int argc, char **argv)
+{
+	static Job job;
+	Job *j = &job;
+	Diag d;
+	int rc;
+
+	j->arena = arena_new();
+	if (!options_parse(j->arena, argc, argv, &j->opt))
+		return ExitUsage;
+	if ((rc = early(&j->opt)) >= 0)
+		return rc;
+	if (j->opt.input.n == 0)
+		return usage("no input file%s", ""), ExitUsage;
+	if (j->opt.stage && !stage_known(j->opt.stage))
+		return usage("unknown stage '-S=%s'", j->opt.stage), ExitUsage;
+	if (!diagnostics(j, &d))
+		return ExitUsage;
+	signals();
+	j->cx = ctx_new(&d);
+	ctx_onbug(j->cx, onbug, j);
+	if (setjmp(j->onbug)) {
+		out_cleanup_all();
+		return ExitBug;
+	}
+	rc = compile(j) && ctx_errors(j->cx) == 0 ? ExitOk : ExitError;
+	out_cleanup_all();
+	if (j->opt.memreport)
+		fprintf(stderr, " arena            %8.1f MiB\n", (double)arena_bytes(ctx_arena(j->cx)) / (1 << 20));
+	return rc;
+}

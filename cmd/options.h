@@ -1,0 +1,27 @@
+/* options.h - the command line of fxcc and fxcc1. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+#include "base/base.h"
+
+typedef VEC(const char *) StrList;
+
+typedef struct Options {
+	StrList input;                 /* model, then weights */
+	/* the fields of opts.def */
+	bool object, verbose, dryrun, nowarn, werror, md, mp, version, dumpversion, dumpmachine, printops, graphops,
+	     dumpall, timereport, memreport, progress;
+	const char *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
+	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
+	     *maxerrors, *color, *format, *decomp;
+	StrList type, dim, param;
+	int header_on, fastmath, pack;
+	StrList dump;                  /* PASS or PASS=FILE of -fdump-PASS */
+	StrList skip;                  /* PASS of -fno-PASS */
+	StrList warn;                  /* text after -W */
+	const char *command;           /* the options that shape the product, without paths */
+} Options;
+
+/* false: reported on stderr ("fxcc: error: ..."); the exit status is 2. */
+bool options_parse(Arena *, int argc, char **argv, Options *);
+void options_help(FILE *, const char *class);
+#endif

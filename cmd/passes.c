@@ -1,0 +1,154 @@
+/* passes.c - run the table of passes over a program.
+ *
+ * The order is that of passes.def.  After each pass: its dump if asked for, the
+ * verifier if asked for, its row of the time report.  Passes over graphs run on
+ * every graph of the module.
+ */
+#include <time.h>
+#include "grad/grad.h"
+#include "ir/pass/pass.h"
+#include "passes.h"
+
+enum unit { Module_, Graph_, Plan_ };
+
+static bool
+pass_verify(Module *m)
+{
+	bool ok = graph_infer(m->main);
+
+	for (int i = 0; i < m->sub.n; i++)
+		ok = graph_infer(m->sub.v[i]) && ok;
+	return ok && module_verify(m);
+}
+
+/* Rows of lower and emit run in compile.c, on plans: they have no function here. */
+static const struct row {
+	const char *name;
+	enum unit unit;
+	int level;
+	bool mayskip;
+	bool (*module)(Module *);
+	bool (*graph)(Graph *);
+} row[] = {
+#define Yes true
+#define No  false
+#define GROUP(name)
+#define FN_Module(name) .module = pass_##name
+#define FN_Graph(name)  .graph = pass_##name
+#define FN_Plan(name)   .module = NULL
+#define PASS(name, unit, level, skip, doc) {#name, unit##_, level, skip, FN_##unit(name)},
+#define pass_fuse NULL
+#include "passes.def"
+#undef pass_fuse
+#undef PASS
+#undef GROUP
+#undef Yes
+#undef No
+};
+
+static bool
+listed(const StrList *l, const char *name)
+{
+	for (int i = 0; i < l->n; i++)
+		if (strcmp(l->v[i], name) == 0)
+			return true;
+	return false;
+}
+
+bool
+pass_skipped(const Options *o, const char *name)
+{
+	return listed(&o->skip, name);
+}
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Where -fdump-PASS goes: the file given, or OUT.NN.PASS. */
+static const char *
+dump_name(Ctx *cx, const Options *o, const char *name, int number)
+{
+	size_t n = strlen(name);
+
+	for (int i = 0; i < o->dump.n; i++)
+		if (strncmp(o->dump.v[i], name, n) == 0 && (o->dump.v[i][n] == '=' || o->dump.v[i][n] == '\0'))
+			return o->dump.v[i][n] ? o->dump.v[i] + n + 1 : arena_printf(ctx_arena(cx), "%s.%02d.%s", o->out ? o->out : "a", number, name);
+	return o->dumpall ? arena_printf(ctx_arena(cx), "%s.%02d.%s", o->out ? o->out : "a", number, name) : NULL;
+}
+
+bool
+pass_dump(Ctx *cx, const Options *o, const char *name, void (*print)(const void *, Text *), const void *arg)
+{
+	Text t = {.arena = ctx_arena(cx)};
+	const char *path;
+	Out *out;
+	int number = 0;
+
+	while (number < COUNT(row) && strcmp(row[number].name, name) != 0)
+		number++;
+	path = dump_name(cx, o, name, number + 1);
+	if (path == NULL)
+		return true;
+	print(arg, &t);
+	out = out_open(cx, path);
+	return out && out_write(out, t.s, t.n) && out_commit(cx, out);
+}
+
+static void
+print_module(const void *m, Text *t)
+{
+	module_print(m, t);
+}
+
+static bool
+run_row(const struct row *r, Module *m)
+{
+	bool ok = true;
+
+	if (r->module)
+		return r->module(m);
+	for (int i = 0; i < m->sub.n; i++)
+		ok = r->graph(m->sub.v[i]) && ok;
+	return r->graph(m->main) && ok;
+}
+
+void
+passes_report(FILE *f, double seconds, const char *name)
+{
+	fprintf(f, " %-16s %8.3f s\n", name, seconds);
+}
+
+/* From the pass that -fstart-at names (or the first) to the last one on graphs. */
+enum passend
+passes_run(Module *m, const Options *o)
+{
+	bool started = o->start == NULL;
+	double t0;
+
+	for (int i = 0; i < COUNT(row); i++) {
+		const struct row *r = &row[i];
+		started = started || strcmp(o->start, r->name) == 0;
+		if (!r->module && !r->graph)
+			break;
+		if (!started || (r->mayskip && (listed(&o->skip, r->name) || (o->opt && strcmp(o->opt, "0") == 0 && r->level > 0))))
+			continue;
+		t0 = now();
+		if (!run_row(r, m) || ctx_errors(m->cx))
+			return PassFailed;
+		if (o->timereport)
+			passes_report(stderr, now() - t0, r->name);
+		if (o->checking && *o->checking >= '1' && !module_verify(m))
+			bug(m->cx, NOLOC, "pass %s leaves a graph that is not well formed", r->name);
+		if (!pass_dump(m->cx, o, r->name, print_module, m))
+			return PassFailed;
+		if (o->stop && strcmp(o->stop, r->name) == 0)
+			return PassStopped;
+	}
+	return PassDone;
+}
