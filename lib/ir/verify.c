@@ -115,7 +115,7 @@ results(Check *c, Node *n)
 		}
 		c->defined[v->id] = n;
 		takename(c, n, v->name);
-		if (c->typed && v->type == NULL)
+		if (c->typed && v->type == NULL && v->uses)
 			error(c->cx, n->loc, "%s has no type", v->name);
 	}
 }
@@ -151,14 +151,14 @@ order(Check *c, Node *n, bool *body)
 }
 
 /* Types are there or not for all: a value without one among others that have was
- * made by a pass that forgot. */
+ * made by a pass that forgot.  Readers set types of some results of nodes with
+ * several, where an annotation tells; those do not count. */
 static bool
-inferred(const Graph *g)
+inferred(Graph *g)
 {
-	FOREACH_NODE((Graph *)g, n)
-		for (int i = 0; !(n->op->flags & OP(Leaf)) && i < n->nout; i++)
-			if (n->out[i].type)
-				return true;
+	FOREACH_NODE(g, n)
+		if (!(n->op->flags & OP(Leaf)) && n->nout == 1 && n->out->type)
+			return true;
 	return false;
 }
 
