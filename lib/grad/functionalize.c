@@ -269,10 +269,14 @@ functional_stats(Fun *f, Node *n, const struct Stats *s)
 
 /* ---- writing operators --------------------------------------------------------------------- */
 
+/* Of the operators in stattab only stats() can tell. */
 static bool
 writes(const OpDef *op)
 {
-	if (op->flags & (OP(Inplace) | OP(Mutates)))
+	for (int k = 0; k < COUNT(stattab); k++)
+		if (strcmp(op->name, stattab[k].name) == 0)
+			return false;
+	if (op->flags & OP(Inplace))
 		return true;
 	for (int k = 0; k < op->nparam; k++)
 		if (op->param[k].mutated)
