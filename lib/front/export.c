@@ -315,7 +315,7 @@ symresult(Scope *s, Node *n, int i, const Json *arg)
 		return false;
 	sym = sym_value(s, name);
 	if (sym == NULL)
-		return bad(s->r, "size \"%s\" has no value", name);
+		return false;
 	if (!result(s, n, i, name, type_sym(s->r->cx, sym)))
 		return false;
 	bind(s, name, (Bound){ .kind = BoundSym, .sym = sym });
@@ -398,7 +398,7 @@ sizes(Scope *s, const Json *outputs)
 			return bad(s->r, "a size without a name");
 		sym = sym_value(s, name);
 		if (sym == NULL)
-			return bad(s->r, "size \"%s\" has no value", name);
+			return false;
 		bind(s, name, (Bound){ .kind = BoundSym, .sym = sym });
 	}
 	return true;
@@ -550,7 +550,7 @@ parameter(Scope *s, const Json *u)
 	if (strncmp(tag, "as_sym_", 7) == 0 && name) {
 		const Sym *sym = sym_value(s, name);
 		if (sym == NULL)
-			return bad(r, "size \"%s\" has no value", name);
+			return false;
 		node_placeholder(s->g, name, type_sym(r->cx, sym), r->loc);
 		bind(s, name, (Bound){ .kind = BoundSym, .sym = sym });
 		return true;

@@ -46,7 +46,7 @@ bool   as_float(Reader *, const Json *, double *);
 bool   as_dtype(Reader *, const Json *, enum dtype *);
 const Type *tensor_meta(Reader *, const Json *meta);
 const Sym  *sym_union(Reader *, const Json *);                     /* SymInt, SymFloat, SymBool */
-const Sym  *sym_value(Scope *, Str name);                          /* of the sym_*_values of the graph; NULL: no message */
+const Sym  *sym_value(Scope *, Str name);                          /* of the sym_*_values of the graph */
 bool   tensor_type(Scope *, Str name, const Type **);
 
 /* ---- argument.c ------------------------------------------------------------ */

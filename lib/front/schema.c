@@ -284,5 +284,6 @@ sym_value(Scope *s, Str name)
 		if (u)
 			return sym_union(s->r, u);
 	}
+	bad(s->r, "size \"%s\" has no value", name);
 	return NULL;
 }

@@ -105,7 +105,7 @@ user(Scope *s, const Json *spec, Input *in)
 		return false;
 	sym = sym_value(s, name);
 	if (sym == NULL)
-		return bad(r, "size \"%s\" has no value", name);
+		return false;
 	in->name = in->argname = name;
 	in->val = node_placeholder(s->g, name, type_sym(r->cx, sym),
 	                           loc_node(r->cx, r->file, name, NULL))->out;
