@@ -74,6 +74,8 @@ renamed(Ctx *cx, const Renaming *r, const Type *t)
 {
 	const Sym *dim[MaxRank], *stride[MaxRank];
 
+	if (t && t->kind == TySym)
+		return type_sym(cx, sym_subst(cx, t->sym, r->var.v, r->with.v, r->var.n));
 	if (t == NULL || t->kind != TyTensor)
 		return t;
 	for (int d = 0; d < t->rank; d++) {

@@ -71,6 +71,8 @@ viewtwin(Ctx *cx, const OpDef *op)
 	       twin->nparam == op->nparam ? twin : NULL;
 }
 
+static bool byexpansion(Infer *);
+
 static bool
 metadata(Infer *f)
 {
@@ -78,6 +80,8 @@ metadata(Infer *f)
 	const Type **type;
 	int n;
 
+	if (f->op->flags & OP(Inplace) && f->op->expand)
+		return byexpansion(f);
 	if (twin == NULL || !infer_types(f->g, f->loc, twin, f->arg, &type, &n))
 		return false;
 	for (int k = 0; k < n; k++)
@@ -550,6 +554,54 @@ agree(Node *n)
 	return true;
 }
 
+/* After unsqueeze_(x), x has other sizes: what comes later reads the result, which is
+ * x, under its new type. */
+typedef struct Rewire { Val *old, *now; bool found; } Rewire;
+
+static void
+reads(void *arg, Use *u)
+{
+	Rewire *r = arg;
+
+	r->found |= u->val == r->old;
+}
+
+static Arg
+rewired(Arena *a, const Arg *from, const Rewire *r)
+{
+	Arg to = *from;
+
+	if (from->kind == ArgVal)
+		return arg_val(from->use->val == r->old ? r->now : from->use->val);
+	if (from->kind == ArgList) {
+		to.list.v = from->list.n ? NEWN(a, Arg, from->list.n) : NULL;
+		for (int k = 0; k < from->list.n; k++)
+			to.list.v[k] = rewired(a, &from->list.v[k], r);
+	}
+	return to;
+}
+
+static void
+rewire(Node *n)
+{
+	Val *self = n->narg ? arg_tensor(n, 0) : NULL;
+	Arena *a = n->graph->arena;
+
+	if (!(n->op->flags & OP(Inplace)) || self == NULL || n->nout == 0 ||
+	    n->out[0].type == self->type)
+		return;
+	for (Node *m = n->next; m; m = m->next) {
+		Rewire r = {self, &n->out[0], false};
+		node_operands(m, reads, &r);
+		if (!r.found)
+			continue;
+		Arg *arg = NEWN(a, Arg, m->narg);
+		for (int k = 0; k < m->narg; k++)
+			arg[k] = rewired(a, &m->arg[k], &r);
+		node_setargs(m, arg, m->narg);
+	}
+}
+
 bool
 graph_infer(Graph *g)
 {
@@ -567,6 +619,7 @@ graph_infer(Graph *g)
 		if (!node_infer(n))
 			return false;
 		ok &= agree(n);
+		rewire(n);
 	}
 	return ok;
 }

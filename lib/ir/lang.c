@@ -324,6 +324,8 @@ ints(Lang *L, const Ast *at, const char *op, const Sym *a, const Sym *b)
 		return lang_sym(sym_binary(cx, op, a, b));
 	case '/':
 	case '%':
+		if (kb && y == 0 && L->mode == LangElement)
+			return lang_int(cx, 0);     /* of a tensor without elements */
 		if (kb && y == 0)
 			lang_fail(L, at, "division by zero");
 		if (op[0] == '%')

@@ -128,11 +128,14 @@ lang_opcall(Lang *L, const Ast *at, const char *packet, const OpDef *op, LVal *a
 		     L->what, L->op->name);
 		longjmp(*L->fail, 1);
 	}
-	if (ntype == 1 && type[0]->kind == TySym)
+	/* A size needs no node, unless it is read from data when running. */
+	if (ntype == 1 && type[0]->kind == TySym && !(op->flags & OP(Dynamic)))
 		return lang_sym(type[0]->sym);
 	Node *node = node_new(L->g, op, bound, op->nparam, ntype, L->before, L->loc);
 	for (int k = 0; k < ntype; k++)
 		node->out[k].type = type[k];
+	if (ntype == 1 && type[0]->kind == TySym)
+		return lang_sym(type[0]->sym);
 	return results(L, node);
 }
 
