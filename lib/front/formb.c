@@ -847,6 +847,8 @@ condition(Fn *f)
 		return false;
 	if (yes == not)
 		skip_statement(f);
+	else
+		f->then = true;
 	return true;
 }
 
@@ -914,9 +916,10 @@ body(Fn *f)
 			return true;
 		if (f->done)
 			return fn_fail(f, t, "text after the return");
+		f->then = false;
 		if (!simple(f))
 			return false;
-		if (peek(f, 0)->kind != TkNewline && peek(f, 0)->kind != TkEof && !isop(f, 0, ";") && !f->builtin)
+		if (peek(f, 0)->kind != TkNewline && peek(f, 0)->kind != TkEof && !isop(f, 0, ";") && !f->then)
 			return fn_fail(f, peek(f, 0), "syntax error: one operator per statement");
 	}
 	return f->done || fn_fail(f, peek(f, 0), "the function has no return");

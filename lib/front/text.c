@@ -765,6 +765,10 @@ fn_name(Fn *f, Str name, Tv *v)
 	Reader *r = f->r;
 	const Type *type = f->annot ? f->annot->type : NULL;
 
+	if (f->builtin) {
+		fn_bind(f, name, *v);
+		return true;
+	}
 	if (v->kind == TvNode && !map_get(&r->taken, v->node) && v->node->nout != 1) {
 		map_put(r->a, &r->taken, v->node, v->node);
 		node_rename(v->node, name);

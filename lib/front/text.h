@@ -101,6 +101,7 @@ typedef struct Fn {
 	const Annot *annot;     /* claimed by the statement */
 	Str     target;         /* name that the statement gives; NULL */
 	int     depth;          /* of inlined definitions */
+	bool    then;           /* just after a condition that holds */
 	bool    builtin;        /* a definition of torchfn.def: places are the caller's */
 	bool    inlined;        /* its parameters are actual[], its result goes to *result */
 	const Tv *actual; int nactual, iactual;
@@ -121,6 +122,7 @@ bool    annot_parse(Reader *, const char *s, size_t n, int64_t off, Annot *);
 
 /* formb.c */
 bool    formb_function(Reader *, Class *);
+bool    value_parse(Fn *, Tv *);
 bool    formb_inline(Fn *caller, int cls, const Tv *arg, int narg, Tv *out);
 bool    formb_builtin(Fn *caller, const char *body, const Str *name, const Tv *val, int n, Tv *out);
 /* forma.c */

@@ -151,8 +151,11 @@ tv_arg(Fn *f, const Tv *v, Arg *out)
 	case TvPoison:
 		*out = arg_none();
 		return true;
+	case TvAttr:
+		return fail(f, "self.%s has no type: give it with -ftype=%s=f32[2,3]; a sub-graph is only in print_readable()",
+		            v->name, v->name);
 	default:
-		return fail(f, "a dict cannot be an argument here");
+		return fail(f, "this cannot be an argument here");
 	}
 }
 
@@ -356,14 +359,29 @@ make(Fn *f, const OpDef *op, const Arg *arg, Tv *out)
 	return true;
 }
 
+/* Form A prints strings without quotes: the schema says that '0' or 'None' is one. */
+static void
+unquoted(const Param *p, const Tv *v, Arg *a)
+{
+	if (p->type == AtStr && !p->list && v->kind == TvArg && v->bare && !(a->kind == ArgNone && p->opt))
+		*a = arg_str(v->name);
+}
+
 static bool
 opcall(Fn *f, const OpDef *op, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *out)
 {
 	Args p = {0}, k = {0};
 	Arg *bound = NEWN(f->r->a, Arg, op->nparam + 1);
 
-	return tv_args(f, pos, npos, &p) && tv_args(f, kw, nkw, &k) &&
-	       op_bind(f->r->cx, f->loc, op, p.v, p.n, key, k.v, k.n, bound) && make(f, op, bound, out);
+	if (!tv_args(f, pos, npos, &p) || !tv_args(f, kw, nkw, &k))
+		return false;
+	for (int i = 0; i < npos && i < op->nparam; i++)
+		unquoted(&op->param[i], &pos[i], &p.v[i]);
+	for (int i = 0; i < nkw; i++)
+		for (int j = 0; j < op->nparam; j++)
+			if (strcmp(op->param[j].name, key[i]) == 0)
+				unquoted(&op->param[j], &kw[i], &k.v[i]);
+	return op_bind(f->r->cx, f->loc, op, p.v, p.n, key, k.v, k.n, bound) && make(f, op, bound, out);
 }
 
 /* ---- overloads by the arguments ------------------------------------------------------------- */
@@ -1250,6 +1268,44 @@ reduction(Fn *f, const Tv *v, Tv *out)
 	return fail(f, "unknown reduction");
 }
 
+/* What torch.tensor makes of a literal. */
+static enum dtype
+dtypeof(const Tv *v)
+{
+	enum dtype d = DtI64;
+
+	if (v->kind == TvList)
+		for (int i = 0; i < v->n; i++) {
+			enum dtype e = dtypeof(&v->v[i]);
+
+			d = i == 0 ? e : dt_promote(d, e);
+		}
+	if (v->kind != TvArg)
+		return v->kind == TvList && v->n == 0 ? DtF32 : d;
+	return v->arg.kind == ArgBool ? DtB8 : v->arg.kind == ArgFloat || (v->arg.kind == ArgInt && v->arg.i->isfloat) ? DtF32
+	       : v->arg.kind == ArgComplex ? DtC64 : DtI64;
+}
+
+/* A tensor of a list of literals: scalars, stacked. */
+static bool
+tensorof(Fn *f, const Tv *v, const Tv *dtype, Tv *out)
+{
+	Tv d = isnone(dtype) ? tv_ofarg(arg_dtype(dtypeof(v))) : *dtype, l = {.kind = TvList};
+	Str key = intern_str(f->r->cx, "dtype");
+
+	if (v->kind != TvList)
+		return tensor(v) ? (*out = *v, true)
+		       : overload(f, "aten.scalar_tensor", "torch.tensor", v, 1, &key, &d, 1, out);
+	if (v->n == 0 || v->n > 4096)
+		return fail(f, "a tensor of %d elements in the text is not supported", v->n);
+	l.n = v->n;
+	l.v = NEWN(f->r->a, Tv, v->n);
+	for (int i = 0; i < v->n; i++)
+		if (!tensorof(f, &v->v[i], &d, &l.v[i]))
+			return false;
+	return aten(f, out, "stack", 1, &l);
+}
+
 /* Functions that only definitions use. */
 static bool
 helper(Fn *f, const char *fn, const Tv *pos, int npos, Tv *out, bool *did)
@@ -1269,7 +1325,7 @@ helper(Fn *f, const char *fn, const Tv *pos, int npos, Tv *out, bool *did)
 		*out = tv_ofarg(arg_bool(pos[0].kind == TvArg && (pos[0].arg.kind == ArgDevice || pos[0].arg.kind == ArgStr)));
 	else if (strcmp(fn, "is_number") == 0)
 		*out = tv_ofarg(arg_bool(isnum(&pos[0])));
-	else if (strcmp(fn, "reduction") == 0)
+	else if (strcmp(fn, "reduction_of") == 0)
 		return reduction(f, &pos[0], out);
 	else if (strcmp(fn, "len") == 0)
 		*out = tv_int(f, pos[0].kind == TvNode ? pos[0].node->nout : pos[0].n);
@@ -1282,7 +1338,11 @@ helper(Fn *f, const char *fn, const Tv *pos, int npos, Tv *out, bool *did)
 		for (int64_t i = 0; i < n; i++)
 			vec_push(f->r->a, &v, pos[0]);
 		*out = (Tv){.kind = TvList, .v = v.v, .n = v.n};
-	} else if (strcmp(fn, "fail") == 0 && pos[0].kind == TvArg && pos[0].arg.kind == ArgStr)
+	} else if (strcmp(fn, "dtype_of") == 0)
+		*out = tv_ofarg(arg_dtype(dtypeof(&pos[0])));
+	else if (strcmp(fn, "tensor_of") == 0 && npos == 2)
+		return tensorof(f, &pos[0], &pos[1], out);
+	else if (strcmp(fn, "fail") == 0 && pos[0].kind == TvArg && pos[0].arg.kind == ArgStr)
 		return fail(f, "%s", pos[0].arg.s);
 	else if (strcmp(fn, "unsupported") == 0 && pos[0].kind == TvArg && pos[0].arg.kind == ArgStr)
 		return unsupported(f, pos[0].arg.s, out);
@@ -1334,7 +1394,7 @@ tv_call(Fn *f, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, in
 {
 	/* Python's modules: where a definition is sought, and the aten name. */
 	static const struct { const char *module, *def, *aten; } modules[] = {
-		{"torch.nn.functional.", "F.", "aten."}, {"torch._C._nn.", "F.", "aten."},
+		{"torch.nn.functional.", "F.", "aten."}, {"torch._C._nn.", "nn.", "aten."},
 		{"torch._C._linalg.", "aten.", "aten."}, {"torch._C._special.", "aten.", "aten."},
 		{"torch._C._fft.", "aten.", "aten."}, {"torch._VF.", "aten.", "aten."},
 		{"torch.linalg.", "linalg.", "aten.linalg_"}, {"torch.special.", "special.", "aten.special_"},
