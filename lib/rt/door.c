@@ -2,6 +2,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 #include "model.h"
 
 int
@@ -36,18 +39,35 @@ fxrt_dltype(int dtype)
 	return d;
 }
 
+#if defined(__x86_64__) && defined(__GNUC__)
+static unsigned
+xcr0(void)
+{
+	unsigned lo, hi;
+
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return lo;
+}
+#endif
+
 /* The x86-64 level of this CPU: 1 to 4; what the operating system does not save does not count. */
 int
 fxrt_cpu_level(void)
 {
 #if defined(__x86_64__) && defined(__GNUC__)
-	__builtin_cpu_init();
-	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt") || !__builtin_cpu_supports("ssse3"))
+	unsigned a, b, c, d, b7 = 0, c7, d7, ymm, zmm;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d))
 		return 1;
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2"))
+	if (!(c & bit_SSE4_2) || !(c & bit_POPCNT) || !(c & bit_SSSE3))
+		return 1;
+	if (!(c & bit_OSXSAVE) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7))
 		return 2;
-	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-	    !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512cd"))
+	ymm = (xcr0() & 0x06) == 0x06;
+	zmm = (xcr0() & 0xe6) == 0xe6;
+	if (!ymm || !(c & bit_AVX) || !(c & bit_FMA) || !(c & bit_F16C) || !(b7 & bit_AVX2) || !(b7 & bit_BMI2))
+		return 2;
+	if (!zmm || !(b7 & bit_AVX512F) || !(b7 & bit_AVX512BW) || !(b7 & bit_AVX512DQ) || !(b7 & bit_AVX512VL) || !(b7 & bit_AVX512CD))
 		return 3;
 	return 4;
 #else

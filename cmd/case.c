@@ -1,0 +1,642 @@
+/* case.c - read case directories and packs. */
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include "case.h"
+
+/* ---- json helpers ---------------------------------------------------------------- */
+
+static Json *
+get(Ctx *cx, const Json *o, const char *key)
+{
+	return o ? json_get(o, intern_str(cx, key)) : NULL;
+}
+
+static const char *
+str(Ctx *cx, const Json *o, const char *key)
+{
+	Json *j = get(cx, o, key);
+
+	return j && j->kind == JsonStr ? j->s : NULL;
+}
+
+static double
+num(Ctx *cx, const Json *o, const char *key)
+{
+	Json *j = get(cx, o, key);
+
+	return j == NULL ? 0 : j->kind == JsonFloat ? j->f : j->kind == JsonInt ? (double)j->i : 0;
+}
+
+static int64_t
+integer(Ctx *cx, const Json *o, const char *key, int64_t dflt)
+{
+	Json *j = get(cx, o, key);
+
+	return j && j->kind == JsonInt ? j->i : dflt;
+}
+
+static bool
+truth(Ctx *cx, const Json *o, const char *key, bool dflt)
+{
+	Json *j = get(cx, o, key);
+
+	return j && j->kind == JsonBool ? j->b : dflt;
+}
+
+static Json *
+parse_file(Ctx *cx, const char *path)
+{
+	File f;
+
+	return file_read(cx, path, &f) ? json_parse(cx, path, (const char *)f.data, f.size, true) : NULL;
+}
+
+static const char *
+join(Ctx *cx, const char *dir, const char *name)
+{
+	return arena_printf(ctx_arena(cx), "%s/%s", dir, name);
+}
+
+/* ---- tensors ------------------------------------------------------------------------ */
+
+static int
+sizes(Ctx *cx, const Json *o, const char *key, int64_t *dim)
+{
+	Json *j = get(cx, o, key);
+	int n = j && j->kind == JsonArray && j->n <= MaxRank ? j->n : 0;
+
+	for (int i = 0; i < n; i++)
+		dim[i] = j->v[i]->i;
+	return n;
+}
+
+static CaseTensor
+tensor_of(Ctx *cx, const Json *o)
+{
+	CaseTensor t = {0};
+	const char *dt = str(cx, o, "dtype");
+	Json *v = get(cx, o, "value");
+
+	t.istensor = dt != NULL;
+	if (v && !t.istensor) {
+		t.isint = v->kind == JsonInt;
+		t.value = v->i;
+		return t;
+	}
+	t.dt = dt ? dtype_parse(dt, strlen(dt)) : DtNone;
+	t.rank = sizes(cx, o, "shape", t.dim);
+	sizes(cx, o, "stride", t.stride);
+	t.storage = integer(cx, o, "storage", 0);
+	return t;
+}
+
+static const uint8_t *
+npy_bytes(Ctx *cx, const char *path, enum dtype dt)
+{
+	File f;
+	Tensor t;
+
+	if (!file_read(cx, path, &f) || !npy_read(cx, path, f.data, f.size, dt, &t))
+		return NULL;
+	return t.data ? t.data : (const uint8_t *)"";
+}
+
+static void
+tolerance(Ctx *cx, const Json *o, CaseWant *w)
+{
+	Json *tol = get(cx, o, "tol");
+
+	w->hastol = tol != NULL;
+	w->atol = num(cx, tol, "atol");
+	w->rtol = num(cx, tol, "rtol");
+}
+
+static CaseWant
+want_file(Ctx *cx, const char *dir, const Json *o)
+{
+	CaseWant w = {.eager = tensor_of(cx, o), .index = (int)integer(cx, o, "index", 0)};
+	const char *f = str(cx, o, "file"), *f64 = str(cx, o, "file64");
+
+	if (f)
+		w.eager.data = npy_bytes(cx, join(cx, dir, f), w.eager.dt);
+	if (f64) {
+		w.ref = w.eager;
+		w.ref.data = npy_bytes(cx, join(cx, dir, f64), w.ref.dt = DtF64);
+	}
+	w.fqn = str(cx, o, "fqn");
+	tolerance(cx, o, &w);
+	return w;
+}
+
+/* ---- generated weights ------------------------------------------------------------------ */
+
+static uint64_t
+splitmix(uint64_t seed, uint64_t i)
+{
+	uint64_t z = seed + (i + 1) * UINT64_C(0x9E3779B97F4A7C15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+	return z ^ (z >> 31);
+}
+
+static double
+generated(Ctx *cx, const Json *w, const char *gen, uint64_t i)
+{
+	uint64_t z = splitmix((uint64_t)integer(cx, w, "seed", 0), i);
+
+	if (strcmp(gen, "const") == 0)
+		return num(cx, w, "value");
+	if (strcmp(gen, "int") == 0) {
+		int64_t lo = integer(cx, w, "lo", 0), hi = integer(cx, w, "hi", 1);
+		return (double)(lo + (int64_t)(z % (uint64_t)(hi - lo)));
+	}
+	return (double)(float)((double)(float)num(cx, w, "mean") + (double)(float)num(cx, w, "scale") * ((double)(z >> 40) * 0x1p-23 - 1.0));
+}
+
+typedef struct StOut { Text head; Text data; bool any; } StOut;
+
+static void
+st_add(StOut *s, const char *name, enum dtype dt, int rank, const int64_t *dim, const void *p, size_t bytes)
+{
+	static const char *const tag[NDtype] = {"BOOL", "U8", "I8", "I16", "I32", "I64", "U16", "U32", "U64", "F16", "BF16", "F32", "F64", "C64", "C64", "F8_E4M3", "F8_E5M2"};
+
+	text_add(&s->head, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", s->any ? "," : "{", name, tag[dt]);
+	for (int i = 0; i < rank; i++)
+		text_add(&s->head, "%s%lld", i ? "," : "", (long long)dim[i]);
+	text_add(&s->head, "],\"data_offsets\":[%zu,%zu]}", s->data.n, s->data.n + bytes);
+	text_put(&s->data, p, bytes);
+	s->any = true;
+}
+
+static void
+st_done(Ctx *cx, StOut *s, CaseForm *f)
+{
+	Text t = {.arena = ctx_arena(cx)};
+	uint64_t n;
+
+	if (!s->any)
+		return;
+	text_add(&s->head, "}");
+	while (s->head.n % 8)
+		text_add(&s->head, " ");
+	n = s->head.n;
+	text_put(&t, (const char *)&n, 8);
+	text_put(&t, s->head.s, s->head.n);
+	text_put(&t, s->data.s ? s->data.s : "", s->data.n);
+	f->safetensors = t.s;
+	f->nsafetensors = t.n;
+}
+
+/* Largest elements first would be the writers' order; any order is valid. */
+static void
+generate(Ctx *cx, const Json *weights, StOut *s)
+{
+	for (int i = 0; weights && i < weights->n; i++) {
+		const Json *w = weights->v[i];
+		const char *gen = str(cx, w, "gen");
+		CaseTensor t = tensor_of(cx, w);
+		int64_t n = 1;
+		if (gen == NULL)
+			continue;
+		for (int d = 0; d < t.rank; d++)
+			n *= t.dim[d];
+		size_t width = dtypeinfo[t.dt].bytes;
+		uint8_t *p = malloc((size_t)n * width + 1);
+		for (int64_t k = 0; p && k < n; k++)
+			dt_store(t.dt, p + (size_t)k * width, generated(cx, w, gen, (uint64_t)k));
+		if (p)
+			st_add(s, weights->key[i], t.dt, t.rank, t.dim, p, (size_t)n * width);
+		free(p);
+	}
+}
+
+/* ---- model case directories -------------------------------------------------------------- */
+
+/* The signature as pragmas, for texts without a trailer. */
+static const char *
+pragmas(Ctx *cx, const Json *meta)
+{
+	Text t = {.arena = ctx_arena(cx)};
+	Json *sig = get(cx, meta, "signature"), *in = get(cx, sig, "inputs"), *out = get(cx, sig, "outputs");
+	Json *range = get(cx, meta, "range_constraints");
+
+	text_add(&t, "#fxg 1\n");
+	for (int i = 0; in && i < in->n; i++) {
+		const char *target = str(cx, in->v[i], "target");
+		text_add(&t, "#fxg in %s %s", str(cx, in->v[i], "name"), str(cx, in->v[i], "kind"));
+		if (target)
+			text_add(&t, " \"%s\"", target);
+		text_add(&t, "\n");
+	}
+	for (int i = 0; out && i < out->n; i++) {
+		const char *target = str(cx, out->v[i], "target");
+		text_add(&t, "#fxg out %d %s", i, str(cx, out->v[i], "kind"));
+		if (target)
+			text_add(&t, " \"%s\"", target);
+		text_add(&t, "\n");
+	}
+	for (int i = 0; range && i < range->n; i++) {
+		long long lo, hi;
+		const char *s = range->v[i]->s;
+		if (range->v[i]->kind == JsonStr && sscanf(s, "VR[%lld, %lld]", &lo, &hi) == 2)
+			text_add(&t, "#fxg range %s %lld %lld\n", range->key[i], lo, hi);
+		else if (range->v[i]->kind == JsonStr && sscanf(s, "VR[%lld,", &lo) == 1)
+			text_add(&t, "#fxg range %s %lld oo\n", range->key[i], lo);
+	}
+	return t.s;
+}
+
+/* Annotations of the placeholders of graph.fxg: name: "type", for the form that has none. */
+static void
+types_from_text(Ctx *cx, const char *path, CaseForm *f)
+{
+	File file;
+	const char *s, *end, *q;
+
+	if (!file_read(cx, path, &file) || (s = strstr((const char *)file.data, "def forward(self, ")) == NULL)
+		return;
+	s += strlen("def forward(self, ");
+	end = strstr(s, "):\n");
+	while (end && s < end && (q = memchr(s, ':', (size_t)(end - s))) && q[1] == ' ' && q[2] == '"') {
+		const char *close = strchr(q + 3, '"');
+		vec_push(ctx_arena(cx), &f->option, arena_printf(ctx_arena(cx), "-ftype=%.*s=%.*s", (int)(q - s), s, (int)(close - q - 3), q + 3));
+		s = close + 1;
+		while (s < end && (*s == ',' || *s == ' '))
+			s++;
+	}
+}
+
+static void
+constants_from_meta(Ctx *cx, const Json *meta, CaseForm *f)
+{
+	Json *in = get(cx, get(cx, meta, "runs")->v[0], "inputs"), *sig = get(cx, get(cx, meta, "signature"), "inputs");
+	int user = 0;
+	Text t = {.arena = ctx_arena(cx)};
+
+	for (int i = 0; in && sig && i < sig->n; i++) {
+		const char *kind = str(cx, sig->v[i], "kind");
+		if (kind == NULL || strcmp(kind, "USER_INPUT") != 0)
+			continue;
+		const Json *o = user < in->n ? in->v[user++] : NULL;
+		const Json *v = o ? get(cx, o, "value") : NULL;
+		const char *name = str(cx, sig->v[i], "name");
+		if (v == NULL || name == NULL || get(cx, o, "dtype"))
+			continue;
+		if (v->kind == JsonBool)
+			text_add(&t, "#fxg const %s %s\n", name, v->b ? "True" : "False");
+		else if (v->kind == JsonInt)
+			text_add(&t, "#fxg const %s %lld\n", name, (long long)v->i);
+		else if (v->kind == JsonFloat)
+			text_add(&t, "#fxg const %s %.17g\n", name, v->f);
+		else if (v->kind == JsonNull)
+			text_add(&t, "#fxg const %s None\n", name);
+	}
+	if (t.n)
+		f->before = arena_printf(ctx_arena(cx), "%s%s", f->before ? f->before : "#fxg 1\n", t.s);
+}
+
+static void
+model_forms(Ctx *cx, const char *dir, const Json *meta, Case *c)
+{
+	static const char *const name[] = {"model.pt2", "model.core.json", "graph.export.fxg", "graph.fxg", "graph.str.txt", "ep.txt"};
+	const char *st = join(cx, dir, "model.safetensors"), *pt2 = join(cx, dir, "model.pt2");
+	StOut gen = {.head = {.arena = ctx_arena(cx)}, .data = {.arena = ctx_arena(cx)}};
+	CaseForm made = {0};
+
+	generate(cx, get(cx, meta, "weights"), &gen);
+	st_done(cx, &gen, &made);
+	for (int i = 0; i < COUNT(name); i++) {
+		CaseForm f = {.kind = name[i], .path = join(cx, dir, name[i]), .safetensors = made.safetensors, .nsafetensors = made.nsafetensors};
+		File file;
+		if (!file_exists(f.path))
+			continue;
+		if (i > 0 && file_exists(st))
+			vec_push(ctx_arena(cx), &f.weights, st);
+		else if (i > 0 && file_exists(pt2))
+			vec_push(ctx_arena(cx), &f.weights, pt2);
+		if (i >= 2 && i <= 4)
+			f.before = pragmas(cx, meta);
+		if (i >= 2)
+			constants_from_meta(cx, meta, &f);
+		if (i == 4)
+			types_from_text(cx, join(cx, dir, "graph.fxg"), &f);
+		if (f.before && file_read(cx, f.path, &file)) {
+			f.text = (const char *)file.data;
+			f.ntext = file.size;
+			f.path = NULL;
+		}
+		vec_push(ctx_arena(cx), &c->form, f);
+	}
+}
+
+static bool
+read_model_case(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
+{
+	Json *meta = parse_file(cx, join(cx, dir, "meta.json")), *runs;
+	const char *kind = str(cx, meta, "kind");
+	Case *c;
+
+	if (meta == NULL)
+		return false;
+	if (kind && (strcmp(kind, "train") == 0) != train)
+		return true;
+	c = NEW(ctx_arena(cx), Case);
+	c->id = id;
+	runs = get(cx, meta, "runs");
+	for (int r = 0; runs && r < runs->n; r++) {
+		const Json *j = runs->v[r];
+		CaseRun run = {.deterministic = truth(cx, j, "deterministic", true)};
+		Json *in = get(cx, j, "inputs");
+		for (int i = 0; in && i < in->n; i++) {
+			CaseTensor t = tensor_of(cx, in->v[i]);
+			const char *f = str(cx, in->v[i], "file");
+			if (t.istensor && f)
+				t.data = npy_bytes(cx, join(cx, dir, f), t.dt);
+			vec_push(ctx_arena(cx), &run.in, t);
+		}
+		Json *out = get(cx, j, "outputs"), *mi = get(cx, j, "mutated_inputs"), *mb = get(cx, j, "mutated_buffers");
+		for (int i = 0; out && i < out->n; i++)
+			vec_push(ctx_arena(cx), &run.out, want_file(cx, dir, out->v[i]));
+		for (int i = 0; mi && i < mi->n; i++)
+			vec_push(ctx_arena(cx), &run.mutin, want_file(cx, dir, mi->v[i]));
+		for (int i = 0; mb && i < mb->n; i++)
+			vec_push(ctx_arena(cx), &run.mutbuf, want_file(cx, dir, mb->v[i]));
+		vec_push(ctx_arena(cx), &c->run, run);
+	}
+	model_forms(cx, dir, meta, c);
+	vec_push(ctx_arena(cx), list, c);
+	return true;
+}
+
+/* ---- packs ---------------------------------------------------------------------------------- */
+
+typedef struct Pack {
+	Ctx *cx;
+	Map data;                      /* key -> StEntry * */
+	const char *text;
+	Json *verified;
+} Pack;
+
+static const uint8_t *
+pack_data(Pack *p, const char *key)
+{
+	StEntry *e = key ? map_get(&p->data, intern_str(p->cx, key)) : NULL;
+
+	return e ? e->data : NULL;
+}
+
+static CaseTensor
+pack_tensor(Pack *p, const Json *o)
+{
+	CaseTensor t = tensor_of(p->cx, o);
+
+	if (t.istensor)
+		t.data = pack_data(p, str(p->cx, o, "key"));
+	return t;
+}
+
+static CaseWant
+pack_want(Pack *p, const Json *o, int64_t id, int i, bool output)
+{
+	CaseWant w = {.eager = pack_tensor(p, o), .index = (int)integer(p->cx, o, output ? "index" : "input", i)};
+	StEntry *e = map_get(&p->data, intern_printf(p->cx, output ? "c%lld.ref%d" : "c%lld.mutref%d", (long long)id, i));
+
+	if (e) {
+		w.ref = w.eager;
+		w.ref.dt = e->dt;
+		w.ref.data = e->data;
+	}
+	w.fqn = str(p->cx, o, "fqn");
+	tolerance(p->cx, o, &w);
+	return w;
+}
+
+/* The text after `### case ID KIND`, up to the next such line. */
+static const char *
+pack_text(Pack *p, int64_t id, const char *kind, size_t *n)
+{
+	const char *head = arena_printf(ctx_arena(p->cx), "### case %lld %s", (long long)id, kind), *s = p->text, *end;
+
+	while ((s = strstr(s, head))) {
+		char c = s[strlen(head)];
+		if ((s == p->text || s[-1] == '\n') && (c == '\n' || c == ' '))
+			break;
+		s++;
+	}
+	if (s == NULL || (s = strchr(s, '\n')) == NULL)
+		return NULL;
+	s++;
+	end = strstr(s, "\n### case ");
+	*n = end ? (size_t)(end + 1 - s) : strlen(s);
+	return s;
+}
+
+static bool
+pack_verified(Pack *p, int64_t id, const char *kind)
+{
+	const char *v = p->verified ? str(p->cx, json_get(p->verified, intern_printf(p->cx, "%lld", (long long)id)), kind) : NULL;
+
+	return v && strcmp(v, "ok") == 0;
+}
+
+static void
+pack_weights(Pack *p, const Json *c, int64_t id, const char *kind, CaseForm *f)
+{
+	Ctx *cx = p->cx;
+	Json *w = get(cx, c, "weights"), *k = get(cx, c, "constants");
+	StOut s = {.head = {.arena = ctx_arena(cx)}, .data = {.arena = ctx_arena(cx)}};
+	Text t = {.arena = ctx_arena(cx)};
+
+	for (int i = 0; w && i < w->n; i++) {
+		const char *fqn = str(cx, w->v[i], "target"), *ph = str(cx, w->v[i], "placeholder"), *wk = str(cx, w->v[i], "kind");
+		StEntry *e = fqn ? map_get(&p->data, intern_printf(cx, "c%lld.w.%s", (long long)id, fqn)) : NULL;
+		if (ph && wk)
+			text_add(&t, fqn ? "#fxg in %s %s \"%s\"\n" : "#fxg in %s %s\n", ph, wk, fqn);
+		if (e)
+			st_add(&s, fqn, e->dt, e->rank, e->dim, e->data, e->bytes);
+	}
+	for (int i = 0; k && i < k->n; i++) {
+		const char *g = str(cx, k->v[i], "graph"), *name = str(cx, k->v[i], "name"), *key = str(cx, k->v[i], "key");
+		StEntry *e = key ? map_get(&p->data, intern_str(cx, key)) : NULL;
+		if (e && name && (g == NULL || strcmp(g, kind) == 0))
+			st_add(&s, name, e->dt, e->rank, e->dim, e->data, e->bytes);
+	}
+	if (t.n && strstr(f->text, "Graph signature:") == NULL)
+		f->before = arena_printf(ctx_arena(cx), "#fxg 1\n%s", t.s);
+	st_done(cx, &s, f);
+}
+
+static Case *
+pack_case(Pack *p, const Json *j, Str base)
+{
+	static const char *const kind[] = {"aten", "core", "export"};
+	Ctx *cx = p->cx;
+	Case *c = NEW(ctx_arena(cx), Case);
+	int64_t id = integer(cx, j, "id", 0);
+	CaseRun run = {.deterministic = truth(cx, j, "deterministic", true) && !truth(cx, j, "random", false)};
+	Json *in = get(cx, j, "inputs"), *out = get(cx, j, "outputs"), *mut = get(cx, j, "mutated");
+
+	c->id = intern_printf(cx, "%s#%lld", base, (long long)id);
+	for (int i = 0; in && i < in->n; i++)
+		vec_push(ctx_arena(cx), &run.in, pack_tensor(p, in->v[i]));
+	for (int i = 0; out && i < out->n; i++)
+		vec_push(ctx_arena(cx), &run.out, pack_want(p, out->v[i], id, i, true));
+	for (int i = 0; mut && i < mut->n; i++) {
+		CaseWant w = pack_want(p, mut->v[i], id, i, false);
+		if (w.fqn)
+			vec_push(ctx_arena(cx), &run.mutbuf, w);
+		else
+			vec_push(ctx_arena(cx), &run.mutin, w);
+	}
+	vec_push(ctx_arena(cx), &c->run, run);
+	for (int k = 0; k < COUNT(kind); k++) {
+		CaseForm f = {.kind = kind[k]};
+		if (!pack_verified(p, id, kind[k]) || (f.text = pack_text(p, id, kind[k], &f.ntext)) == NULL)
+			continue;
+		pack_weights(p, j, id, kind[k], &f);
+		vec_push(ctx_arena(cx), &c->form, f);
+	}
+	return c;
+}
+
+static bool
+read_pack(Ctx *cx, const char *dir, Str base, int64_t only, CaseList *list)
+{
+	Pack p = {.cx = cx};
+	Json *j = parse_file(cx, join(cx, dir, "cases.json")), *cases = get(cx, j, "cases");
+	File st, text;
+	StEntry *e;
+	int n;
+
+	if (cases == NULL || !file_read(cx, join(cx, dir, "data.safetensors"), &st) || !file_read(cx, join(cx, dir, "graphs.txt"), &text) ||
+	    !safetensors_read(cx, "data.safetensors", st.data, st.size, &e, &n))
+		return false;
+	for (int i = 0; i < n; i++)
+		map_put(ctx_arena(cx), &p.data, e[i].name, &e[i]);
+	p.text = (const char *)text.data;
+	if (file_exists(join(cx, dir, "verified.json")))
+		p.verified = parse_file(cx, join(cx, dir, "verified.json"));
+	for (int i = 0; i < cases->n; i++)
+		if (only < 0 || integer(cx, cases->v[i], "id", -1) == only)
+			vec_push(ctx_arena(cx), list, pack_case(&p, cases->v[i], base));
+	return true;
+}
+
+/* ---- finding ---------------------------------------------------------------------------------- */
+
+static int
+byname(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool
+walk(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
+{
+	VEC(char *) sub = {0};
+	struct dirent *e;
+	struct stat st;
+	DIR *d;
+	bool ok = true;
+
+	if (file_exists(join(cx, dir, "cases.json")))
+		return train || read_pack(cx, dir, id, -1, list);
+	if (file_exists(join(cx, dir, "meta.json")))
+		return read_model_case(cx, dir, id, train, list);
+	if ((d = opendir(dir)) == NULL) {
+		error(cx, NOLOC, "%s: no case, pack or directory", dir);
+		return false;
+	}
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.' && stat(join(cx, dir, e->d_name), &st) == 0 && S_ISDIR(st.st_mode))
+			vec_push(ctx_arena(cx), &sub, arena_printf(ctx_arena(cx), "%s", e->d_name));
+	closedir(d);
+	if (sub.n)
+		qsort(sub.v, (size_t)sub.n, sizeof *sub.v, byname);
+	for (int i = 0; i < sub.n; i++)
+		ok = walk(cx, join(cx, dir, sub.v[i]), *id ? intern_printf(cx, "%s/%s", id, sub.v[i]) : sub.v[i], train, list) && ok;
+	return ok;
+}
+
+bool
+cases_find(Ctx *cx, const char *dir, bool train, CaseList *list)
+{
+	char *path = arena_printf(ctx_arena(cx), "%s", dir), *hash = strrchr(path, '#');
+	size_t n = strlen(path);
+	const char *base;
+	int64_t only = -1;
+
+	if (hash && !file_exists(path)) {
+		only = strtoll(hash + 1, NULL, 10);
+		*hash = '\0';
+	}
+	while (n > 1 && path[n - 1] == '/')
+		path[--n] = '\0';
+	base = strrchr(path, '/');
+	base = base ? base + 1 : path;
+	if (only >= 0)
+		return read_pack(cx, path, base, only, list);
+	return walk(cx, path, base, train, list);
+}
+
+/* ---- judging ------------------------------------------------------------------------------------ */
+
+static bool
+within(const CaseWant *w, double x, double r, double eager, double *err)
+{
+	double d = fabs(x - r);
+
+	if (x == eager || (isnan(x) && isnan(eager)))
+		return true;
+	if (!(d <= w->atol + w->rtol * fabs(r))) {
+		if (!(d <= *err))
+			*err = d;
+		return false;
+	}
+	return true;
+}
+
+bool
+case_passes(const CaseWant *w, enum dtype dt, int rank, const int64_t *dim, const void *out, bool deterministic, char *why, size_t nwhy)
+{
+	const CaseTensor *e = &w->eager;
+	size_t width = dtypeinfo[dt].bytes;
+	int64_t n = 1, bad = 0;
+	double err = 0;
+
+	if (dt != e->dt || rank != e->rank) {
+		snprintf(why, nwhy, "%s of rank %d, wanted %s of rank %d", dtypeinfo[dt].text, rank, dtypeinfo[e->dt].text, e->rank);
+		return false;
+	}
+	for (int d = 0; d < rank; d++) {
+		if (dim[d] != e->dim[d]) {
+			snprintf(why, nwhy, "size %d is %lld, wanted %lld", d, (long long)dim[d], (long long)e->dim[d]);
+			return false;
+		}
+		n *= dim[d];
+	}
+	if (!deterministic || n == 0)
+		return true;
+	if (e->data == NULL) {
+		snprintf(why, nwhy, "no expected values");
+		return false;
+	}
+	for (int64_t i = 0; i < n; i++) {
+		const uint8_t *x = (const uint8_t *)out + (size_t)i * width, *y = e->data + (size_t)i * width;
+		if (dt_float(dt) && w->hastol) {
+			double r = w->ref.data ? dt_load(w->ref.dt, w->ref.data + (size_t)i * dtypeinfo[w->ref.dt].bytes) : dt_load(dt, y);
+			bad += !within(w, dt_load(dt, x), r, dt_load(dt, y), &err);
+		} else if (dt_float(dt)) {
+			double a = dt_load(dt, x), b = dt_load(dt, y);
+			bad += !(a == b || (isnan(a) && isnan(b)));
+		} else {
+			bad += memcmp(x, y, width) != 0;
+		}
+	}
+	if (bad)
+		snprintf(why, nwhy, "%lld of %lld elements differ, max-err %.3g (atol %.3g)", (long long)bad, (long long)n, err, w->atol);
+	return bad == 0;
+}
