@@ -35,7 +35,8 @@ sym_overflow(SymTab *t)
 		t->over = true;
 	else if (!t->told) {
 		t->told = true;
-		error(t->cx, NOLOC, "a size expression does not fit 64 bits");
+		error(t->cx, NOLOC, "a size expression does not fit 64 bits, "
+		      "or is too large");
 	}
 	return sym_const(t->cx, INT64_MAX);
 }
@@ -186,52 +187,68 @@ grow(SymTab *t)
 	}
 }
 
-/* The variables of a new Sym: its parts' lists merged; a part's own list is
- * shared when it has them all. */
+/* Collects the variables of a part; *most is the part with the longest list. */
 static void
-addvars(Rep *r, const Rep *part)
+addvars(Rep *r, const Rep *part, const Rep **most)
 {
-	const Sym **all;
+	SymTab *t = r->tab;
+
+	if (part->depth > r->depth)
+		r->depth = part->depth;
+	for (int i = 0; i < part->nvar; i++)
+		vec_push(t->arena, &t->vars, part->var[i]);
+	if (*most == NULL || part->nvar > (*most)->nvar)
+		*most = part;
+}
+
+static int
+byid(const void *a, const void *b)
+{
+	uint32_t x = (*(const Sym *const *)a)->id, y = (*(const Sym *const *)b)->id;
+
+	return (x > y) - (x < y);
+}
+
+/* The collected variables, each once; a part's own list is shared when it has
+ * them all. */
+static void
+setvars(Rep *r, const Rep *most)
+{
+	SymTab *t = r->tab;
+	const Sym **v = t->vars.v;
 	int n = 0;
 
-	if (part->s.kind != SymVar && part->depth >= r->depth)
-		r->depth = part->depth;
-	if (part->nvar == 0 || r->var == part->var)
-		return;
-	if (r->nvar == 0) {
-		r->var = part->var;
-		r->nvar = part->nvar;
-		return;
-	}
-	all = NEWN(r->tab->arena, const Sym *, r->nvar + part->nvar);
-	for (int i = 0, j = 0; i < r->nvar || j < part->nvar; n++) {
-		const Sym *a = i < r->nvar ? r->var[i] : NULL;
-		const Sym *b = j < part->nvar ? part->var[j] : NULL;
-
-		all[n] = b == NULL || (a && a->id <= b->id) ? a : b;
-		i += all[n] == a;
-		j += all[n] == b;
-	}
-	r->var = all;
+	if (t->vars.n > 1)
+		qsort(v, (size_t)t->vars.n, sizeof *v, byid);
+	for (int i = 0; i < t->vars.n; i++)
+		if (n == 0 || v[n - 1] != v[i])
+			v[n++] = v[i];
+	t->vars.n = 0;
 	r->nvar = n;
+	if (most && most->nvar == n)
+		r->var = most->var;
+	else if (n)
+		r->var = arena_dup(t->arena, v, sizeof *v * (size_t)n);
 }
 
 static void
 facts(Rep *r)
 {
 	Sym *s = &r->s;
+	const Rep *most = NULL;
 
 	for (int i = 0; i < s->narg; i++)
-		addvars(r, rep(s->arg[i]));
+		addvars(r, rep(s->arg[i]), &most);
 	for (int i = 0; i < s->nterm; i++)
 		for (int j = 0; j < s->term[i].natom; j++) {
 			const Sym *a = s->term[i].atom[j];
 
-			addvars(r, rep(a));
+			addvars(r, rep(a), &most);
 			if (a->kind == SymFn)
 				r->has |= a->fn == SymFnDiv ? HasDiv
 				          : a->fn == SymFnMod ? HasMod : 0;
 		}
+	setvars(r, most);
 	if (s->kind == SymFn)
 		r->depth++;
 	if (s->kind == SymVar) {
@@ -445,7 +462,7 @@ poly(Ctx *cx, int64_t k, SymTerm *t, int n)
 		r->s.term = arena_dup(tab->arena, t, sizeof *t * (size_t)n);
 		facts(r);
 	}
-	if ((r->has & (HasDiv | HasMod)) == (HasDiv | HasMod))
+	if ((r->has & (HasDiv | HasMod)) == (HasDiv | HasMod) && n <= Searched)
 		return recompose(cx, &r->s);
 	return &r->s;
 }

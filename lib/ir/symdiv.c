@@ -123,7 +123,7 @@ group(Ctx *cx, const Sym *x, const SymTerm *d, Parts *p)
 	View v = symv(x);
 	SymTerm g;
 
-	for (int i = 0; i < v.n; i++)
+	for (int i = 0; i < v.n && i < Searched; i++)
 		if (termgcd(symtab(cx), &v.t[i], d, &g)
 		    && groupby(cx, x, d, &g, p))
 			return true;
@@ -162,7 +162,7 @@ static void
 longdiv(Ctx *cx, const Sym *x, const Sym *d, const Sym **q, const Sym **r)
 {
 	SymTerm lead = symv(d).t[0], t;
-	bool more = true;
+	bool more = x->nterm <= Searched && d->nterm <= Searched;
 
 	*q = sym_const(cx, 0);
 	*r = x;

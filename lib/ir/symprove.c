@@ -238,6 +238,8 @@ nonpos(Ctx *cx, const Sym *e, int *budget)
 
 	if (e->hi <= 0 || e->lo > 0 || symtab(cx)->over)
 		return e->hi <= 0 && !symtab(cx)->over;
+	if (e->nterm > Searched)
+		return false;
 	e = tighten(cx, e);
 	for (const Sym *a; (a = nextatom(e, below)) != NULL; below = a->id) {
 		if (--*budget < 0)

@@ -5,7 +5,8 @@
 #include "ir/sym.h"
 
 enum { HasDiv = 1, HasMod = 2, HasBound = 4 };  /* among the atoms of a polynomial */
-enum { MaxDepth = 400, MaxTerm = 4096, MaxAtom = 64 };
+enum { MaxDepth = 400, MaxTerm = 256, MaxAtom = 64 };
+enum { Searched = 32 };       /* terms of a sum in which laws are looked for */
 
 typedef struct SymTab SymTab;
 
@@ -37,6 +38,7 @@ struct SymTab {
 	int    nmemo, capmemo;
 	struct { uint32_t epoch; const Sym *res; } *subst;  /* by id */
 	uint32_t nsubst, epoch;
+	VEC(const Sym *) vars;        /* scratch: variables of a new Sym */
 	int    quiet;                 /* proving: overflow is no error */
 	bool   over;                  /* it happened while quiet */
 	bool   told;                  /* overflow was reported */

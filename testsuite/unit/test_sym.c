@@ -318,12 +318,28 @@ inrange(const Sym *s, int64_t v)
 	return s->lo <= v && v <= s->hi;
 }
 
+/* With all variables but the first replaced by their values, s has value v? */
+static bool
+substituted(const Sym *s, int64_t v)
+{
+	const Sym *with[Nvar];
+	int64_t got;
+
+	for (int i = 1; i < Nvar; i++)
+		with[i] = K(point[i]);
+	s = sym_subst(cx, s, rvar + 1, with + 1, Nvar - 1);
+	for (int i = 1; i < Nvar; i++)
+		if (sym_uses(s, rvar[i]))
+			return false;
+	return !sym_eval(s, lookpoint, NULL, &got) || got == v;
+}
+
 static void
 randomised(void)
 {
 	static int64_t points[Npoint][Nvar];
 	static Entry pool[Npool];
-	int wrong = 0, range = 0, proof = 0, made = 0;
+	int wrong = 0, range = 0, proof = 0, made = 0, compared = 0, sub = 0;
 	static const int consts[] = { 1, 2, 3, 4, 8, 32, 5, -1 };
 
 	rvar[0] = var("ra", 1, INF);
@@ -364,6 +380,9 @@ randomised(void)
 				if (!e->ok[p])
 					continue;
 				memcpy(point, points[p], sizeof point);
+				compared += sym_eval(e->s, lookpoint, NULL, &v);
+				if (p == 0)
+					sub += !substituted(e->s, e->v[p]);
 				if (sym_eval(e->s, lookpoint, NULL, &v)
 				    && v != e->v[p] && wrong++ < 5)
 					printf("# %s %s %s = %s: %lld, not %lld\n",
@@ -377,7 +396,8 @@ randomised(void)
 		}
 	}
 	OK(made > 5000);
-	OK(wrong == 0);
+	OK(wrong == 0 && compared > 40000);
+	OK(sub == 0);
 	OK(range == 0);
 	OK(proof == 0);
 }
