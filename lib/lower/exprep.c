@@ -82,9 +82,11 @@ ex_syms(Ctx *cx, const Ex *e, void (*fn)(void *, const Sym *), void *arg)
 typedef struct Guarding {
 	Lower *lo;
 	Map under;              /* condition (or this walk itself: none) -> Map of results */
+	Map risky;              /* expression -> 1 + may one of its loads be out of range? */
 } Guarding;
 
 static const Ex *guard(Guarding *, const Ex *e, const Ex *cond);
+static const Ex *function(Guarding *, const Ex *);
 
 static const Ex *
 all(Ctx *cx, const Ex *a, const Ex *b)
@@ -108,6 +110,50 @@ guardsym(Guarding *w, const Sym *s, const Ex *cond)
 			s = sym_subst(w->lo->cx, s, &var[i], with, 1);
 		}
 	return s;
+}
+
+/* Can the load be out of range?  Not if the ranges of its variables say so. */
+static bool
+riskyload(Lower *lo, const Ex *e)
+{
+	Ctx *cx = lo->cx;
+	const Sym **var = NULL, *end = sym_const(cx, 1);
+	const Type *t = e->val->type;
+	int n = 0;
+
+	sym_vars(lo->a, e->idx[0], &var, &n);
+	for (int i = 0; i < n; i++)
+		if (ex_ofvar(cx, var[i]))
+			return true;
+	if (e->val->def && e->val->id < lo->g->nval && !lo->rootof[e->val->id])
+		t = storage_type(lo, e->val);
+	for (int d = 0; d < t->rank; d++)
+		end = sym_add(cx, end, sym_mul(cx, sym_sub(cx, t->dim[d], sym_const(cx, 1)), type_stride(cx, t, d)));
+	return e->idx[0]->lo < 0 || !sym_lt(cx, e->idx[0], end);
+}
+
+static bool
+risky(Guarding *w, const Ex *e)
+{
+	intptr_t was = (intptr_t)map_get(&w->risky, e);
+	bool r = false;
+
+	if (was)
+		return was > 1;
+	if (e->kind == ExLoad)
+		r = riskyload(w->lo, e);
+	for (int i = 0; i < e->narg; i++)
+		r |= risky(w, e->arg[i]);
+	r |= e->cond && risky(w, e->cond);
+	if (e->kind == ExIndex || e->kind == ExRandom) {
+		const Sym **var = NULL;
+		int n = 0;
+		sym_vars(w->lo->a, e->sym, &var, &n);
+		for (int i = 0; i < n; i++)
+			r |= ex_ofvar(w->lo->cx, var[i]) != NULL;
+	}
+	map_put(w->lo->a, &w->risky, e, (void *)(intptr_t)(1 + r));
+	return r;
 }
 
 static const Ex *
@@ -147,6 +193,43 @@ guardfold(Guarding *w, const Ex *e, const Ex *cond)
 	return ex_fold(cx, e->fold, e->var, e->idx, e->nidx, c, body);
 }
 
+/* A function's definition over operands that are ready; what it is defined by may be functions. */
+static const Ex *
+defined(Guarding *w, Map *done, const Ex *e)
+{
+	Ctx *cx = w->lo->cx;
+	const Ex *a[3] = {0}, *r;
+
+	if (e->kind == ExConst)
+		return e;
+	if ((r = map_get(done, e)))
+		return r;
+	for (int i = 0; i < e->narg; i++)
+		a[i] = defined(w, done, e->arg[i]);
+	switch (e->kind) {
+	case ExOp:   r = function(w, ex_op(cx, e->sc, a[0], a[1], a[2])); break;
+	case ExCast: r = ex_cast(cx, e->dt, a[0]); break;
+	case ExBits: r = ex_bits(cx, e->dt, a[0]); break;
+	default:     r = e;
+	}
+	map_put(w->lo->a, done, e, (void *)r);
+	return r;
+}
+
+static const Ex *
+function(Guarding *w, const Ex *e)
+{
+	Map done = {0};
+	const Ex *r;
+
+	if (e->kind != ExOp || e->dt != DtF32 || e->sc < ScExp || !(r = lang_impl(w->lo->cx, e->sc, e->arg)))
+		return e;
+	for (int i = 0; i < e->narg; i++)
+		map_put(w->lo->a, &done, e->arg[i], (void *)e->arg[i]);
+	map_put(w->lo->a, &done, e, (void *)e);
+	return defined(w, &done, r);
+}
+
 static const Ex *
 rebuilt(Guarding *w, const Ex *e, const Ex *cond)
 {
@@ -162,13 +245,10 @@ rebuilt(Guarding *w, const Ex *e, const Ex *cond)
 	}
 	if (e->kind == ExOp && e->sc == ScSelect)
 		return guardselect(w, e, cond);
-	if (e->kind == ExOp && e->dt == DtF32 && e->sc >= ScExp &&
-	    (a[0] = lang_impl(cx, e->sc, e->arg)) && a[0] != e)
-		return guard(w, a[0], cond);
 	for (int i = 0; i < e->narg; i++)
 		a[i] = guard(w, e->arg[i], cond);
 	switch (e->kind) {
-	case ExOp:   return ex_op(cx, e->sc, a[0], a[1], a[2]);
+	case ExOp:   return function(w, ex_op(cx, e->sc, a[0], a[1], a[2]));
 	case ExCast: return ex_cast(cx, e->dt, a[0]);
 	case ExBits: return ex_bits(cx, e->dt, a[0]);
 	default:     return e;
@@ -184,6 +264,8 @@ guard(Guarding *w, const Ex *e, const Ex *cond)
 
 	if (e->kind == ExConst)
 		return e;
+	if (cond && !risky(w, e))
+		return guard(w, e, NULL);
 	if (!memo)
 		map_put(w->lo->a, &w->under, key, memo = NEW(w->lo->a, Map));
 	if ((r = map_get(memo, e)))

@@ -245,8 +245,8 @@ ex_moves(Gen *g, const Ex *e, const Sym *var, Moves *m)
 {
 	Count c = {g, var, m};
 
-	gen_fv(g, e);
 	gen_declare(g, var);
+	gen_fv(g, e);
 	ex_loads(e, count, &c);
 }
 

@@ -706,6 +706,11 @@ nest_kernel(Lower *lo, Group *gr, Gen **gen)
 		g->local |= gen_bit(g, n->outer[i]);
 	for (int i = 0; i < n->piece.n; i++)
 		gen_buf(g, n->piece.v[i].val);
+	for (int i = 0; i < n->piece.n; i++)
+		for (int k = 0; k < n->piece.v[i].nin; k++)
+			gen_declare(g, n->piece.v[i].in[k]);
+	for (int i = 0; i < n->piece.n; i++)
+		gen_fv(g, n->piece.v[i].e);      /* declares all variables before anything is asked */
 	w.vec = outervector(n);
 	estimate(n);
 	if (lo->opt.threads <= 1 || n->nouter == 0 || g->k->flops < 32768)

@@ -1,0 +1,363 @@
+/* test_lower.c - lowered kernels compute what the interpreter does.
+ *
+ * For each case of each `sample` line of the tables: the operator is expanded,
+ * lowered for a machine without vectors and for machines with them, with sizes
+ * as numbers and as symbols; the plan is run by interpreting its kernels, and
+ * the results are compared with those of the graph's interpreter.
+ *
+ * `test_lower NAME` runs the operators whose name contains NAME; with a second
+ * argument (a target) it prints the plans as well.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include "lower/lower.h"
+#include "rt/rt.h"
+#include "opsample.h"
+#include "tap.h"
+
+typedef struct Test {
+	const OpDef *op;
+	Ctx *cx;
+	Diag diag;
+	char *log;
+	size_t size;
+	jmp_buf bug;
+	int bad;
+	const char *show;
+} Test;
+
+static void
+complain(Test *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vfprintf(t->diag.out, fmt, ap);
+	va_end(ap);
+	fputc('\n', t->diag.out);
+	t->bad++;
+}
+
+static void
+onbug(void *p)
+{
+	longjmp(((Test *)p)->bug, 1);
+}
+
+#define RT(name) fxrt_fn fxrt_##name;
+#include "rt/rttab.h"
+#undef RT
+
+/* ---- running a plan ---------------------------------------------------------------- */
+
+enum { MaxSyms = 64 };
+
+typedef struct Run {
+	const Plan *p;
+	Arena *a;
+	const Tensor *in;
+	Tensor *out;
+	void **buf;
+	const Sym *var[MaxSyms];
+	int64_t val[MaxSyms];
+	int nsym;
+} Run;
+
+static bool
+look(void *p, const Sym *var, int64_t *v)
+{
+	Run *r = p;
+
+	for (int i = 0; i < r->nsym; i++)
+		if (r->var[i] == var) {
+			*v = r->val[i];
+			return true;
+		}
+	*v = 0;
+	return strcmp(var->name, "rng_seed") == 0;
+}
+
+static int64_t
+size(Run *r, const Sym *s)
+{
+	int64_t n = 0;
+
+	sym_eval(s, look, r, &n);
+	return n;
+}
+
+static void
+setsym(Run *r, const Sym *var, int64_t v)
+{
+	int64_t was;
+
+	if (var->kind == SymVar && !look(r, var, &was) && r->nsym < MaxSyms) {
+		r->var[r->nsym] = var;
+		r->val[r->nsym++] = v;
+	}
+}
+
+static void
+bindinputs(Run *r, Sample *s)
+{
+	for (int i = 0; i < s->nin; i++)
+		for (int d = 0; d < s->in[i].rank; d++)
+			setsym(r, s->val[i]->type->dim[d], s->in[i].dim[d]);
+}
+
+static void
+place(Run *r, uint8_t *arena, int i)
+{
+	const Buf *b = &r->p->buf.v[i];
+
+	switch (b->home) {
+	case HomeInput:  r->buf[i] = r->in[b->index].data; break;
+	case HomeOutput:
+		if (!r->out[b->index].data)
+			r->out[b->index].data = arena_alloc(r->a, (size_t)(size(r, b->count) + 1) * 16, 64);
+		r->buf[i] = r->out[b->index].data;
+		break;
+	case HomeArena:
+		r->buf[i] = b->offset ? arena + size(r, b->offset) : NULL;
+		break;
+	default:
+		r->buf[i] = (void *)(uintptr_t)b->data;
+	}
+}
+
+static bool
+callextern(Run *r, const Step *s, void **buf)
+{
+	static const struct { const char *name; fxrt_fn *fn; } fns[] = {
+#define RT(name) {#name, fxrt_##name},
+#include "rt/rttab.h"
+#undef RT
+	};
+	uint8_t dt[256];
+	int64_t num[64], found = 0;
+	fxrt_call c = {.buf = buf, .dt = dt, .num = num, .real = s->real, .out = &found,
+	               .nbuf = s->nbuf, .nnum = s->nnum, .nreal = s->nreal};
+
+	for (int i = 0; i < s->nbuf; i++)
+		dt[i] = s->buf[i] < 0 ? 255 : (uint8_t)r->p->buf.v[s->buf[i]].dt;
+	for (int i = 0; i < s->nnum; i++)
+		num[i] = size(r, s->num[i]);
+	for (int i = 0; i < COUNT(fns); i++)
+		if (strcmp(fns[i].name, s->fn) == 0) {
+			bool ok = fns[i].fn(&c) == 0;
+			if (s->define)
+				setsym(r, s->define, found);
+			return ok;
+		}
+	return false;
+}
+
+static bool
+runstep(Run *r, const Step *s)
+{
+	void *buf[256];
+	int64_t sym[MaxSyms];
+	const Kernel *k = s->kernel;
+
+	for (int i = 0; i < s->nbuf; i++)
+		buf[i] = s->buf[i] < 0 ? NULL : r->buf[s->buf[i]];
+	switch (s->kind) {
+	case StepKernel:
+		for (int i = 0; i < k->sym.n; i++)
+			sym[i] = size(r, k->sym.v[i]);
+		return kernel_run(k, buf, sym, 0, k->parallel ? size(r, k->parallel) : 1);
+	case StepExtern:
+		return callextern(r, s, buf);
+	case StepCopy:
+		memmove(buf[1], buf[0], (size_t)size(r, r->p->buf.v[s->buf[1]].count) *
+		                        dtypeinfo[r->p->buf.v[s->buf[1]].dt].bytes);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool
+plan_run(Run *r, Sample *s)
+{
+	uint8_t *arena;
+
+	bindinputs(r, s);
+	r->buf = NEWN(r->a, void *, r->p->buf.n + 1);
+	arena = arena_alloc(r->a, (size_t)size(r, r->p->arena) + 64, 64);
+	memset(arena, 0xa5, (size_t)size(r, r->p->arena));
+	for (int i = 0; i < r->p->step.n; i++) {
+		for (int b = 0; b < r->p->buf.n; b++)
+			place(r, arena, b);
+		if (!runstep(r, &r->p->step.v[i]))
+			return false;
+	}
+	return true;
+}
+
+/* ---- comparing ----------------------------------------------------------------------- */
+
+static double
+tolerance(enum dtype dt)
+{
+	switch (dt) {
+	case DtF64:  return 1e-9;
+	case DtF32:  return 2e-4;
+	case DtF16:  return 4e-3;
+	case DtBF16: return 3e-2;
+	default:     return dt_float(dt) ? 0.3 : 0;
+	}
+}
+
+static bool
+near(double a, double b, double tol)
+{
+	if (isnan(a) || isnan(b))
+		return isnan(a) && isnan(b);
+	return a == b || fabs(a - b) <= tol * (1 + fabs(b));
+}
+
+static bool
+expanded(Test *t, Sample *s)
+{
+	bool again = true;
+
+	for (int round = 0; again; round++) {
+		again = false;
+		for (Node *n = s->g->first, *next; n; n = next) {
+			next = n->next;
+			if (op_route(n->op) != RouteExpand)
+				continue;
+			again = true;
+			if (round == 50 || !node_expand(n)) {
+				complain(t, "%s: expansion stops at %s", s->text, n->op->name);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+/* What the readers would say of the graph: its inputs and outputs. */
+static void
+signature(Sample *s, int nout)
+{
+	for (int i = 0; i < s->nin; i++)
+		vec_push(s->a, &s->mod->in, (Input){.kind = InUser, .val = s->val[i], .name = s->val[i]->name});
+	for (int i = 0; i < nout; i++)
+		vec_push(s->a, &s->mod->out, (Output){.kind = ResUser, .name = intern_printf(s->cx, "out%d", i)});
+}
+
+static bool
+simple(const Sample *s)
+{
+	for (int i = 0; i < s->node->nout; i++) {
+		const Type *ty = s->node->out[i].type;
+		if (!ty || ty->kind != TyTensor || dtypeinfo[ty->dt].kind == KindComplex)
+			return false;
+	}
+	for (int i = 0; i < s->nin; i++)
+		if (dtypeinfo[s->in[i].dt].kind == KindComplex)
+			return false;
+	return s->node->nout <= 32;
+}
+
+static void
+compare(Test *t, const Sample *s, const char *what, int o, const Tensor *got, const Tensor *want)
+{
+	Tensor g = *want;
+
+	if (t->op->flags & OP(Random))
+		return;
+	g.data = got->data;
+	if (!g.data && tensor_numel(want)) {
+		complain(t, "%s: %s: result %d is not written", s->text, what, o);
+		return;
+	}
+	for (int64_t i = 0; i < tensor_numel(want); i++)
+		if (!near(tensor_get(&g, i), tensor_get(want, i), tolerance(want->dt))) {
+			complain(t, "%s: %s: result %d [%lld] is %.9g, want %.9g", s->text, what, o, (long long)i,
+			         tensor_get(&g, i), tensor_get(want, i));
+			return;
+		}
+}
+
+static void
+lowered(Test *t, const char *text, bool symbolic, const char *target, int threads)
+{
+	Sample s;
+	Tensor want[64] = {{0}}, got[64] = {{0}};
+	LowerOptions o = {.target = target_find(target), .threads = threads};
+	Run r = {.in = s.in, .out = got};
+	char what[64];
+	int nout;
+
+	snprintf(what, sizeof what, "%s%s", target, symbolic ? " symbolic" : "");
+	if (!sample_make(&s, t->cx, t->op, text, false, symbolic) || !simple(&s))
+		return;
+	nout = s.node->nout;
+	sample_output(&s, NULL, 0);
+	if (!graph_interp(s.g, s.a, s.in, s.nin, want, nout, false))
+		return;
+	if (!expanded(t, &s))
+		return;
+	signature(&s, nout);
+	if (!(r.p = lower_graph(s.g, &o))) {
+		complain(t, "%s: %s: is not lowered", text, what);
+		return;
+	}
+	if (t->show) {
+		Text txt = {.arena = s.a};
+		plan_print(r.p, &txt);
+		printf("%s\n", txt.s);
+	}
+	r.a = s.a;
+	if (t->op->flags & OP(Random))
+		return;
+	if (!plan_run(&r, &s)) {
+		complain(t, "%s: %s: does not run", text, what);
+		return;
+	}
+	for (int i = 0; i < nout; i++)
+		compare(t, &s, what, i, &got[i], &want[i]);
+}
+
+static void
+operator_(const OpDef *op, const char *show)
+{
+	Test t = {.op = op, .show = show};
+	char *save = NULL;
+
+	t.diag.out = open_memstream(&t.log, &t.size);
+	t.cx = ctx_new(&t.diag);
+	ctx_onbug(t.cx, onbug, &t);
+	for (int i = 0; i < op->nsample; i++)
+		if (setjmp(t.bug)) {
+			complain(&t, "%s: internal error", op->sample[i]);
+		} else if (show) {
+			lowered(&t, op->sample[i], false, show, 1);
+		} else {
+			lowered(&t, op->sample[i], false, "c99", 1);
+			lowered(&t, op->sample[i], false, "x86-64-v4", 4);
+			lowered(&t, op->sample[i], true, "x86-64-v3", 1);
+			lowered(&t, op->sample[i], true, "x86-64-v2", 4);
+		}
+	fclose(t.diag.out);
+	tap(t.bad == 0, op->name, op->file, op->line);
+	for (char *l = t.bad ? strtok_r(t.log, "\n", &save) : NULL; l; l = strtok_r(NULL, "\n", &save))
+		printf("#   %s\n", l);
+	ctx_free(t.cx);
+	free(t.log);
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *only = argc > 1 ? argv[1] : "";
+
+	for (int k = 0; k < noptab; k++)
+		if (optab[k].nsample && strstr(optab[k].name, only))
+			operator_(&optab[k], argc > 2 ? argv[2] : NULL);
+	return tap_end();
+}
