@@ -1,12 +1,14 @@
 /* json.c - strict JSON with exact integers.
  *
- * cJSON builds the tree, but it is lax (01, 1., raw control characters) and keeps
- * every number as a double, while exported graphs are full of 9223372036854775807.
- * So a scan of our own comes first: it checks the grammar to the letter of RFC
- * 8259, bounds depth and memory, and writes a copy in which a number that cJSON
- * would spoil is a string beginning with the byte FF.  No UTF-8 text contains
- * that byte, so the mark cannot be forged.  Then the cJSON tree is turned into
- * ours: keys interned, large objects hashed, duplicate keys rejected.
+ * cJSON builds the values, but it is lax (01, 1., raw control characters) and
+ * keeps every number as a double, while exported graphs are full of
+ * 9223372036854775807.  So a scan of our own comes first: it checks the grammar
+ * to the letter of RFC 8259 and bounds depth and lengths.  Then the text is
+ * taken apart: large objects and arrays by us, and each part below Chunk bytes by
+ * cJSON, from a copy in which a number that cJSON would spoil is a string
+ * beginning with the byte FF.  No UTF-8 text contains that byte, so the mark
+ * cannot be forged.  cJSON's trees, ten times as large as ours, thus never live
+ * long; ours has keys interned, large objects hashed, duplicate keys rejected.
  */
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -19,8 +21,9 @@
 enum {
 	MaxDepth = 256,
 	MaxString = 16 << 20,
-	NodeBytes = 208,        /* a value's cost: in cJSON's tree and in ours */
-	MaxBytes = 192 << 20,   /* of values, beyond twice the text's size */
+	MaxNumber = 1024,
+	Chunk = 64 << 10,
+	MaxBytes = 192 << 20,   /* of our tree, beyond twice the text's size */
 	SmallObject = 8,        /* up to here keys are compared one by one */
 	Mark = 0xff,
 };
@@ -28,9 +31,10 @@ enum {
 typedef struct Scan {
 	const char *s, *p, *end;
 	bool bareinf;
-	int64_t nvalue;
-	size_t nmark;           /* numbers to be quoted */
-	char *out;              /* NULL: only check and count */
+	size_t nvalue;
+	Arena *a;               /* for large; NULL: they are known already */
+	VEC(const char *) large;        /* where objects and arrays longer than Chunk begin, in order */
+	char *out;              /* NULL: only check */
 	const char *done;       /* what of s is in out already */
 	const char *err;
 } Scan;
@@ -82,7 +86,6 @@ word(Scan *c, const char *w)
 static void
 mark(Scan *c, const char *from)
 {
-	c->nmark++;
 	if (c->out == NULL)
 		return;
 	memcpy(c->out, c->done, (size_t)(from - c->done));
@@ -127,6 +130,8 @@ number(Scan *c)
 		if (!digits(c))
 			return false;
 	}
+	if (c->p - from > MaxNumber)
+		return fail(c, "a number is longer than 1024 characters");
 	/* 15 digits are exact in a double */
 	if (isfloat || c->p - from > 15)
 		mark(c, from);
@@ -205,6 +210,13 @@ string(Scan *c)
 	return true;
 }
 
+/* Bytes that our tree may take. */
+static size_t
+most(const Scan *c)
+{
+	return MaxBytes + 2 * (size_t)(c->end - c->s);
+}
+
 static bool value(Scan *c, int depth);
 
 static bool
@@ -250,6 +262,21 @@ list(Scan *c, int depth, char close)
 	}
 }
 
+/* Of nested ones the inner end first, so a short one is the last of large. */
+static bool
+container(Scan *c, int depth, char close)
+{
+	const char *from = c->p;
+
+	if (c->a)
+		vec_push(c->a, &c->large, from);
+	if (!list(c, depth, close))
+		return false;
+	if (c->a && c->p - from <= Chunk)
+		c->large.n--;
+	return true;
+}
+
 static bool
 value(Scan *c, int depth)
 {
@@ -257,17 +284,18 @@ value(Scan *c, int depth)
 
 	if (depth > MaxDepth)
 		return fail(c, "nested deeper than 256");
-	blanks(c);
-	if (++c->nvalue * NodeBytes > MaxBytes + 2 * (c->end - c->s))
+	/* a value takes a Json and a pointer to it */
+	if (++c->nvalue > most(c) / (sizeof(Json) + sizeof(Json *)))
 		return fail(c, "too many values for its size");
+	blanks(c);
 	from = c->p;
 	if (c->p == c->end)
 		return fail(c, "a value is missing");
 	switch (*c->p) {
 	case '{':
-		return list(c, depth, '}');
+		return container(c, depth, '}');
 	case '[':
-		return list(c, depth, ']');
+		return container(c, depth, ']');
 	case '"':
 		return string(c);
 	case '-': case '0': case '1': case '2': case '3': case '4':
@@ -284,28 +312,27 @@ value(Scan *c, int depth)
 }
 
 static bool
-scan(Scan *c, char *out)
+check(Scan *c)
 {
-	c->p = c->done = c->s;
-	c->out = out;
-	c->nvalue = 0;
-	c->nmark = 0;
 	if (!value(c, 0))
 		return false;
 	blanks(c);
-	if (c->p != c->end)
-		return fail(c, "text after the value");
-	if (c->out) {
-		memcpy(c->out, c->done, (size_t)(c->end - c->done));
-		c->out += c->end - c->done;
-		*c->out = '\0';
-	}
-	return true;
+	return c->p == c->end || fail(c, "text after the value");
 }
 
 /* ---- from cJSON's tree to ours ------------------------------------------- */
 
-typedef struct Conv { Ctx *cx; Arena *a; locale_t c; const char *err; } Conv;
+typedef struct Conv {
+	Ctx *cx;
+	Arena *a;
+	locale_t c;
+	const char *err;
+	size_t most;            /* bytes of a */
+	Scan scan;
+	int large;              /* of scan.large: the next */
+	char *buf;
+	size_t cap;
+} Conv;
 
 /* A number token that the scan marked. */
 static bool
@@ -356,6 +383,10 @@ children(Conv *c, const cJSON *from, Json *j)
 
 	for (const cJSON *i = from->child; i; i = i->next)
 		n++;
+	if (arena_bytes(c->a) > c->most) {
+		c->err = "too many values for its size";
+		return false;
+	}
 	v = NEWN(c->a, Json, n);
 	j->v = NEWN(c->a, Json *, n);
 	if (j->kind == JsonObject) {
@@ -417,53 +448,143 @@ json_get(const Json *obj, Str key)
 	return NULL;
 }
 
-static Json *
-build(Ctx *cx, const char *what, const char *text, size_t n)
+/* ---- taking the text apart -------------------------------------------------------- */
+
+/* The value at scan.p, by cJSON; NULL: no memory. */
+static cJSON *
+chunk(Conv *c)
 {
-	Conv c = {.cx = cx, .a = ctx_arena(cx)};
-	cJSON *tree = cJSON_ParseWithLengthOpts(text, n + 1, NULL, 1);
+	Scan *s = &c->scan;
+	const char *from = s->p;
+	size_t need;
+
+	s->nvalue = 0;
+	value(s, 0);
+	/* a mark adds three bytes, and the shortest marked number has three */
+	need = 2 * (size_t)(s->p - from) + 8;
+	if (need > c->cap) {
+		free(c->buf);
+		c->cap = need > 4 * Chunk ? need : 4 * Chunk;
+		c->buf = malloc(c->cap);
+		if (c->buf == NULL)
+			return NULL;
+	}
+	s->p = s->done = from;
+	s->out = c->buf;
+	value(s, 0);
+	memcpy(s->out, s->done, (size_t)(s->p - s->done));
+	s->out += s->p - s->done;
+	*s->out = '\0';
+	need = (size_t)(s->out - c->buf) + 1;
+	s->out = NULL;
+	return cJSON_ParseWithLengthOpts(c->buf, need, NULL, 1);
+}
+
+static bool part(Conv *c, Json *j);
+
+static bool
+largekey(Conv *c, Json *j, Json *v)
+{
+	cJSON *name = chunk(c);
+	bool ok = name && addkey(c, j, v, name->valuestring);
+
+	cJSON_Delete(name);
+	blanks(&c->scan);
+	c->scan.p++;            /* the colon */
+	return ok;
+}
+
+/* An array or object too long for cJSON: its elements one by one.  The text
+ * was checked, so that brackets and commas are where they should be. */
+static bool
+large(Conv *c, Json *j)
+{
+	Scan *s = &c->scan;
+	VEC(Json *) v = {0};
+	VEC(Str) key = {0};
+
+	j->kind = *s->p == '{' ? JsonObject : JsonArray;
+	if (j->kind == JsonObject)
+		j->map = NEW(c->a, Map);
+	do {
+		Json *e = NEW(c->a, Json);
+		s->p++;         /* the bracket or comma */
+		blanks(s);
+		vec_push(c->a, &v, e);
+		j->v = v.v;
+		if (j->kind == JsonObject) {
+			vec_push(c->a, &key, NULL);
+			j->key = key.v;
+			if (!largekey(c, j, e))
+				return false;
+		} else {
+			j->n++;
+		}
+		if (!part(c, e))
+			return false;
+		blanks(s);
+	} while (*s->p == ',');
+	s->p++;
+	return true;
+}
+
+static bool
+part(Conv *c, Json *j)
+{
+	cJSON *tree;
+	bool ok;
+
+	blanks(&c->scan);
+	if (arena_bytes(c->a) > c->most) {
+		c->err = "too many values for its size";
+		return false;
+	}
+	if (c->large < c->scan.large.n && c->scan.p == c->scan.large.v[c->large]) {
+		c->large++;
+		return large(c, j);
+	}
+	tree = chunk(c);
+	ok = tree && convert(c, tree, j);
+	cJSON_Delete(tree);
+	return ok;
+}
+
+static Json *
+build(Ctx *cx, const char *what, const Scan *s)
+{
+	Conv c = { .cx = cx, .a = ctx_arena(cx), .scan = *s };
 	Json *j = NEW(c.a, Json);
 	bool ok;
 
-	if (tree == NULL) {
-		error(cx, NOLOC, "%s: JSON: no memory for %zu bytes of text", what, n);
-		return NULL;
-	}
+	c.most = arena_bytes(c.a) + most(s);
+	c.scan.p = s->s;
+	c.scan.a = NULL;
 	c.c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-	ok = convert(&c, tree, j);
+	ok = part(&c, j);
 	freelocale(c.c);
-	cJSON_Delete(tree);
+	free(c.buf);
 	if (!ok)
-		error(cx, NOLOC, "%s: JSON: %s", what, c.err);
+		error(cx, NOLOC, "%s: JSON: %s", what, c.err ? c.err : "no memory");
 	return ok ? j : NULL;
 }
 
 Json *
 json_parse(Ctx *cx, const char *what, const char *text, size_t n, bool bareinf)
 {
-	Scan c = {.s = text, .end = text + n, .bareinf = bareinf};
-	char *copy;
-	Json *j;
+	Scan c = { .s = text, .p = text, .end = text + n, .bareinf = bareinf };
+	Json *j = NULL;
 
 	if (n > 1u << 30) {
 		error(cx, NOLOC, "%s: JSON: larger than 1 GiB", what);
 		return NULL;
 	}
 	if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-		c.s += 3;
-	if (!scan(&c, NULL)) {
-		error(cx, NOLOC, "%s: JSON: byte %zu: %s", what,
-		      (size_t)(c.p - text), c.err);
-		return NULL;
-	}
-	/* a mark adds two quotes and its byte */
-	copy = malloc((size_t)(c.end - c.s) + 3 * c.nmark + 1);
-	if (copy == NULL) {
-		error(cx, NOLOC, "%s: JSON: no memory for %zu bytes of text", what, n);
-		return NULL;
-	}
-	scan(&c, copy);
-	j = build(cx, what, copy, (size_t)(c.out - copy));
-	free(copy);
+		c.s = c.p = text + 3;
+	c.a = arena_new();
+	if (check(&c))
+		j = build(cx, what, &c);
+	else
+		error(cx, NOLOC, "%s: JSON: byte %zu: %s", what, (size_t)(c.p - text), c.err);
+	arena_free(c.a);
 	return j;
 }

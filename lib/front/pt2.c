@@ -438,8 +438,9 @@ read_pt2(Ctx *cx, const File *f, const ReadOptions *opt)
 	if (opt && opt->verbose)
 		extras(&z);
 	e = program(&z);
-	if (e->usize > 1u << 30) {
-		bad(&z, "%s is larger than 1 GiB", e->name);
+	/* text of a graph deflates to a thirtieth; blanks would to a thousandth */
+	if (e->usize > 1u << 30 || (e->usize > 1u << 26 && e->usize / 256 > e->csize)) {
+		bad(&z, "%s is larger than 1 GiB, or blown up by compression", e->name);
 		return NULL;
 	}
 	if (!bytes(&z, e, &p, &n))
