@@ -549,10 +549,10 @@ value(Fn *f, Tv *out, int nest)
 	}
 	case TkName:
 		f->p++;
-		if (isword(f, -1, "self"))
-			*out = (Tv){.kind = TvSelf};
-		else if ((bound = map_get(&f->env, text(f, at))))
+		if ((bound = map_get(&f->env, text(f, at))))
 			*out = *bound;
+		else if (isword(f, -1, "self"))
+			*out = (Tv){.kind = TvSelf};
 		else
 			*out = (Tv){.kind = TvFn, .name = text(f, at)};
 		if (out->kind == TvNone)
@@ -708,7 +708,7 @@ ret(Fn *f)
 		if (!expect(f, "(") || !value(f, &v, 0))
 			return false;
 		skip_statement(f);
-	} else if (!value(f, &v, 0)) {
+	} else if (f->builtin ? !rhs(f, &v) : !value(f, &v, 0)) {
 		return false;
 	} else if (isop(f, 0, ",")) {              /* return a, b */
 		Tvs l = {0};
@@ -866,7 +866,7 @@ simple(Fn *f)
 		return condition(f);
 	if (isword(f, 0, "return"))
 		return ret(f);
-	if (deletion(f))
+	if (!f->builtin && deletion(f))
 		return true;
 	if (isflatten(f))
 		return flatten(f);

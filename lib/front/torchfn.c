@@ -947,17 +947,43 @@ views(Fn *f, const Tv *base, const Tv *idx, Tv *x, Tvs *list, bool *any)
 	return true;
 }
 
+static bool tensorof(Fn *f, const Tv *v, const Tv *dtype, Tv *out);
+
+/* x[[0, 2]], x[:, [0, 2]]: lists among the indices are tensors. */
+static bool
+lists(Fn *f, const Tv *idx, Tv *out)
+{
+	Tv none = tv_ofarg(arg_none());
+
+	*out = *idx;
+	if (idx->kind != TvList)
+		return true;
+	if (!idx->tuple)
+		return tensorof(f, idx, &none, out);
+	out->v = NEWN(f->r->a, Tv, idx->n + 1);
+	for (int i = 0; i < idx->n; i++) {
+		out->v[i] = idx->v[i];
+		if (idx->v[i].kind == TvList && !tensorof(f, &idx->v[i], &none, &out->v[i]))
+			return false;
+	}
+	return true;
+}
+
 bool
 tv_getitem(Fn *f, const Tv *base, const Tv *idx, Tv *out)
 {
 	Tvs list = {0};
-	Tv x, arg[2];
+	Tv x, arg[2], ix;
 	bool any;
 
 	if (poison(base) || poison(idx)) {
 		*out = (Tv){.kind = TvPoison};
 		return true;
 	}
+	if (tensor(base) && !lists(f, idx, &ix))
+		return false;
+	if (tensor(base))
+		idx = &ix;
 	if (base->kind == TvList || base->kind == TvNode)
 		return listitem(f, base, idx, out);
 	if (base->kind == TvDict) {
@@ -990,7 +1016,7 @@ bool
 tv_setitem(Fn *f, const Tv *base, const Tv *idx, const Tv *value)
 {
 	Tvs list = {0};
-	Tv x, arg[3], out;
+	Tv x, arg[3], out, ix;
 	bool any;
 	Val *mask;
 
@@ -998,6 +1024,9 @@ tv_setitem(Fn *f, const Tv *base, const Tv *idx, const Tv *value)
 		return true;
 	if (!tensor(base))
 		return fail(f, "only elements of tensors can be assigned");
+	if (!lists(f, idx, &ix))
+		return false;
+	idx = &ix;
 	if (!views(f, base, idx, &x, &list, &any))
 		return false;
 	if (poison(&x))
@@ -1315,6 +1344,8 @@ helper(Fn *f, const char *fn, const Tv *pos, int npos, Tv *out, bool *did)
 		*did = false;
 	else if (strcmp(fn, "is_tensor") == 0)
 		*out = tv_ofarg(arg_bool(tensor(&pos[0]) != NULL));
+	else if (strcmp(fn, "is_mask") == 0)
+		*out = tv_ofarg(arg_bool(tensor(&pos[0]) && isbool(f, tensor(&pos[0]))));
 	else if (strcmp(fn, "is_list") == 0)
 		*out = tv_ofarg(arg_bool(pos[0].kind == TvList || pos[0].kind == TvNode));
 	else if (strcmp(fn, "is_int") == 0)
@@ -1342,7 +1373,16 @@ helper(Fn *f, const char *fn, const Tv *pos, int npos, Tv *out, bool *did)
 		*out = tv_ofarg(arg_dtype(dtypeof(&pos[0])));
 	else if (strcmp(fn, "tensor_of") == 0 && npos == 2)
 		return tensorof(f, &pos[0], &pos[1], out);
-	else if (strcmp(fn, "fail") == 0 && pos[0].kind == TvArg && pos[0].arg.kind == ArgStr)
+	else if (strcmp(fn, "range") == 0 && npos == 2) {
+		Tvs v = {0};
+		int64_t lo, hi;
+
+		if (!constarg(&pos[0].arg, &lo) || !constarg(&pos[1].arg, &hi) || hi - lo > 1000)
+			return fail(f, "expected a number");
+		for (; lo < hi; lo++)
+			vec_push(f->r->a, &v, tv_int(f, lo));
+		*out = (Tv){.kind = TvList, .v = v.v, .n = v.n};
+	} else if (strcmp(fn, "fail") == 0 && pos[0].kind == TvArg && pos[0].arg.kind == ArgStr)
 		return fail(f, "%s", pos[0].arg.s);
 	else if (strcmp(fn, "unsupported") == 0 && pos[0].kind == TvArg && pos[0].arg.kind == ArgStr)
 		return unsupported(f, pos[0].arg.s, out);
@@ -1397,7 +1437,7 @@ tv_call(Fn *f, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, in
 		{"torch.nn.functional.", "F.", "aten."}, {"torch._C._nn.", "nn.", "aten."},
 		{"torch._C._linalg.", "aten.", "aten."}, {"torch._C._special.", "aten.", "aten."},
 		{"torch._C._fft.", "aten.", "aten."}, {"torch._VF.", "aten.", "aten."},
-		{"torch.linalg.", "linalg.", "aten.linalg_"}, {"torch.special.", "special.", "aten.special_"},
+		{"torch.linalg.", "aten.linalg_", "aten.linalg_"}, {"torch.special.", "special.", "aten.special_"},
 		{"torch.fft.", "fft.", "aten.fft_"}, {"torch.functional.", "torch.", "aten."},
 		{"torch._C._VariableFunctions.", "torch.", "aten."}, {"torch.", "torch.", "aten."},
 	};
@@ -1424,6 +1464,8 @@ tv_call(Fn *f, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, in
 	}
 	if (starts(fn, "_operator."))
 		fn++;
+	if (starts(fn, "_operator_"))                    /* how FX names it in a module of its own */
+		fn = intern_printf(f->r->cx, "operator.%s", fn + strlen("_operator_"));
 	if (starts(fn, "operator.") || starts(fn, "builtins.") || starts(fn, "math.")) {
 		if (!python(f, fn, pos, npos, out, &did) || did)
 			return did;
