@@ -406,7 +406,9 @@ constant(Ctx *cx, enum scalar sc, enum dtype dt, bool weak, const Ex *const *a, 
 	r = scalar_eval(sc, in, x);
 	if (scalarinfo[sc].rule == ScCmp || scalarinfo[sc].rule == ScTest)
 		return boolean(cx, r.i);
-	return number(cx, weak ? DtNone : dt, r);
+	if (weak)
+		return dt_int(dt) ? ex_int(cx, DtNone, r.i) : ex_float(cx, DtNone, r.f);
+	return number(cx, dt, r);
 }
 
 /* Bring weak operands to one weak dtype; where that cannot be, make them strong. */

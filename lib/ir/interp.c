@@ -43,7 +43,7 @@ look(void *p, const Sym *var, int64_t *out)
 	Run *r = p;
 
 	for (int k = 0; k < r->var.n; k++)
-		if (r->var.v[k] == var) {
+		if (r->var.v[k] == var && r->num.v[k]->kind == SymConst) {
 			*out = r->num.v[k]->k;
 			return true;
 		}
@@ -722,12 +722,18 @@ sizenode(Run *r, Node *n)
 	for (int o = 0; o < n->nout; o++) {
 		const Type *ty = n->out[o].type;
 		const Tensor *t = NULL;
-		if (!ty || ty->kind != TySym || sym_eval(ty->sym, look, r, &k) || ty->sym->kind != SymVar)
+		const Sym **var = NULL;
+		int nvar = 0;
+		if (!ty || ty->kind != TySym || sym_eval(ty->sym, look, r, &k))
 			continue;
+		sym_vars(r->a, ty->sym, &var, &nvar);     /* a bool is u0 == 1 */
 		for (int a = 0; a < n->narg && !t; a++)
 			t = n->arg[a].kind == ArgVal ? tensor(r, n->arg[a].use->val) : NULL;
-		if (t && tensor_numel(t) == 1)
-			bind(r, ty->sym, tensor_geti(t, 0));
+		if (!t || tensor_numel(t) != 1 || nvar != 1)
+			continue;
+		bind(r, var[0], tensor_geti(t, 0));
+		if (var[0]->isfloat)
+			r->num.v[r->num.n - 1] = sym_float(r->cx, tensor_get(t, 0));
 	}
 	return true;
 }
@@ -889,6 +895,7 @@ static bool
 output(Run *r, Node *n, const Arg *g, Tensor *out, Arena *a)
 {
 	const Tensor *t;
+	const Sym *known;
 	int64_t k;
 
 	*out = (Tensor){.dt = DtI64};
@@ -900,10 +907,15 @@ output(Run *r, Node *n, const Arg *g, Tensor *out, Arena *a)
 		out->data = arena_dup(a, t->data, t->bytes);
 		return true;
 	case ArgInt:
+		known = sym_subst(r->cx, g->i, r->var.v, r->num.v, r->var.n);
+		out->dt = known->isfloat ? DtF64 : DtI64;
 		place(out, a);
-		if (!size(r, n, g->i, &k))
+		if (known->kind == SymFloatConst)
+			tensor_set(out, 0, known->f);
+		else if (size(r, n, g->i, &k))
+			tensor_seti(out, 0, k);
+		else
 			return false;
-		tensor_seti(out, 0, k);
 		return true;
 	case ArgBool: case ArgFloat:
 		out->dt = g->kind == ArgBool ? DtB8 : DtF64;
