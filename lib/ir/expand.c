@@ -57,8 +57,6 @@ expand_op(Graph *g, const OpDef *op, const Arg *arg, Loc loc, Node *before, Val 
 
 /* The types were inferred in a scratch graph, which made sizes of its own (u3); the
  * nodes that are here now made others (u7).  The first are in use already. */
-typedef struct Renaming { VEC(const Sym *) var, with; } Renaming;
-
 static void
 differs(Arena *a, Renaming *r, const Type *is, const Type *was)
 {
@@ -69,8 +67,8 @@ differs(Arena *a, Renaming *r, const Type *is, const Type *was)
 		}
 }
 
-static const Type *
-renamed(Ctx *cx, const Renaming *r, const Type *t)
+const Type *
+renamed_type(Ctx *cx, const Renaming *r, const Type *t)
 {
 	const Sym *dim[MaxRank], *stride[MaxRank];
 
@@ -92,18 +90,24 @@ renamearg(Ctx *cx, const Renaming *r, Arg *a)
 {
 	if (a->kind == ArgInt)
 		a->i = sym_subst(cx, a->i, r->var.v, r->with.v, r->var.n);
-	for (int k = 0; a->kind == ArgList && k < a->list.n; k++)
+	for (int k = 0; (a->kind == ArgList || a->kind == ArgSlice) && k < a->list.n; k++)
 		renamearg(cx, r, &a->list.v[k]);
+}
+
+void
+renamed_args(Ctx *cx, const Renaming *r, Node *n)
+{
+	for (int k = 0; k < n->narg; k++)
+		renamearg(cx, r, &n->arg[k]);
 }
 
 static void
 rename_sizes(Graph *g, const Renaming *r, Node *from, Node *to)
 {
 	for (Node *n = from; n != to; n = n->next) {
-		for (int k = 0; k < n->narg; k++)
-			renamearg(g->cx, r, &n->arg[k]);
+		renamed_args(g->cx, r, n);
 		for (int k = 0; k < n->nout; k++)
-			n->out[k].type = renamed(g->cx, r, n->out[k].type);
+			n->out[k].type = renamed_type(g->cx, r, n->out[k].type);
 	}
 }
 

@@ -525,10 +525,42 @@ node_infer(Node *n)
 
 /* ---- annotations ---------------------------------------------------------------------------------- */
 
+typedef struct Sizes {
+	Ctx *cx;
+	Map known;             /* variables that something has given a value */
+	Renaming is;           /* names that the text made up for a size that the tables can say */
+} Sizes;
+
+static void
+know(Sizes *z, const Type *t)
+{
+	const Sym **var = NULL;
+	int n = 0;
+
+	if (t && t->kind == TySym)
+		sym_vars(ctx_arena(z->cx), t->sym, &var, &n);
+	for (int d = 0; t && t->kind == TyTensor && d < t->rank; d++)
+		sym_vars(ctx_arena(z->cx), t->dim[d], &var, &n);
+	for (int k = 0; k < n; k++)
+		map_put(ctx_arena(z->cx), &z->known, var[k], (void *)var[k]);
+}
+
+/* x[:u0] has u1 rows, says the text; nothing else gives u1 a value: it is what the
+ * table says. */
+static bool
+madeup(Sizes *z, const Sym *a, const Sym *t)
+{
+	if (a->kind != SymVar || a->name[0] != 'u' || map_get(&z->known, a) || sym_uses(t, a))
+		return false;
+	vec_push(ctx_arena(z->cx), &z->is.var, a);
+	vec_push(ctx_arena(z->cx), &z->is.with, t);
+	return true;
+}
+
 /* What the text claims against what the tables say.  Sizes that may be equal are
  * taken as the text writes them; strides are the text's. */
 static bool
-agree(Node *n)
+agree(Sizes *z, Node *n)
 {
 	const Type *a = n->annot, *t = n->out[0].type;
 	Ctx *cx = n->graph->cx;
@@ -549,6 +581,9 @@ agree(Node *n)
 		      type_str(cx, a), type_str(cx, t));
 		return false;
 	}
+	for (int d = 0; d < a->rank; d++)
+		madeup(z, a->dim[d], t->dim[d]);
+	a = n->annot = renamed_type(cx, &z->is, a);
 	n->out[0].type = a->stride || !t->stride ? a
 	               : type_strided(cx, a->dt, a->rank, a->dim, t->stride);
 	return true;
@@ -605,20 +640,29 @@ rewire(Node *n)
 bool
 graph_infer(Graph *g)
 {
+	Sizes z = {.cx = g->cx};
 	bool ok = true;
 
 	FOREACH_NODE(g, n) {
+		if (z.is.var.n) {
+			renamed_args(g->cx, &z.is, n);
+			n->annot = renamed_type(g->cx, &z.is, n->annot);
+		}
 		if (n->op->flags & OP(Hop) && !subgraphs(n))
 			return false;
 		if (n->op->flags & OP(Leaf)) {
 			for (int k = 0; k < n->nout; k++)
 				if (n->out[k].type == NULL)
 					n->out[k].type = n->annot;
+			for (int k = 0; k < n->nout; k++)
+				know(&z, n->out[k].type);
 			continue;
 		}
 		if (!node_infer(n))
 			return false;
-		ok &= agree(n);
+		ok &= agree(&z, n);
+		for (int k = 0; k < n->nout; k++)
+			know(&z, n->out[k].type);
 		rewire(n);
 	}
 	return ok;

@@ -680,13 +680,43 @@ andor(Lang *L, const Ast *e)
 	return junction(L, e, and, a, truth(L, e, lang_eval(L, e->kid[1])));
 }
 
+/* Is it about which of two is greater, with a size that only the run knows (u0)?
+ * Sizes of inputs have ranges that decide such questions; those have not. */
+static bool
+runtime(Lang *L, const Sym *s)
+{
+	const Sym **var = NULL;
+	int n = 0;
+
+	if (s->kind != SymFn)
+		return false;
+	if (s->fn == SymFnAnd || s->fn == SymFnOr)
+		return runtime(L, s->arg[0]) && runtime(L, s->arg[1]);
+	if (s->fn == SymFnNot)
+		return runtime(L, s->arg[0]);
+	sym_vars(L->a, s, &var, &n);
+	for (int k = 0; k < n; k++)
+		if (var[k]->name[0] == 'u' && (s->fn == SymFnLt || s->fn == SymFnLe))
+			return true;
+	return false;
+}
+
 static LVal
 choice(Lang *L, const Ast *e)
 {
-	LVal c = truth(L, e, lang_eval(L, e->kid[0]));
+	bool outer = L->guards;
 
+	L->guards = true;
+	LVal c = truth(L, e, lang_eval(L, e->kid[0]));
+	L->guards = outer;
 	if (c.kind == LEx)
 		return lang_select(L, e, c, lang_eval(L, e->kid[1]), lang_eval(L, e->kid[2]));
+	if (c.kind == LCond && runtime(L, c.i)) {
+		LVal a = lang_eval(L, e->kid[1]), b = lang_eval(L, e->kid[2]);
+		if (a.kind == LInt && b.kind == LInt)
+			return lang_sym(sym_fn(L->cx, SymFnWhere, (const Sym *[]){c.i, a.i, b.i}, 3, NULL));
+		return b;
+	}
 	return lang_eval(L, e->kid[c.kind == LBool && c.b ? 1 : 2]);
 }
 
@@ -1206,6 +1236,9 @@ name(Lang *L, const Ast *e)
 
 	if (v)
 		return *v;
+	/* Parameters may be called so: nan_to_num. */
+	if (strcmp(e->s, "inf") == 0 || strcmp(e->s, "nan") == 0)
+		return (LVal){.kind = LFloat, .f = e->s[0] == 'i' ? INFINITY : NAN};
 	if ((dt = dtype_parse(e->s, strlen(e->s))) != DtNone)
 		return (LVal){.kind = LDtype, .dt = dt};
 	lang_fail(L, e, "unknown name '%s'", e->s);

@@ -198,6 +198,10 @@ enum dtype infer_promote(const OpDef *, const Arg *arg);   /* ATen's result type
 
 /* expand.c: evaluate the expand line of op before a node, in g. */
 bool  expand_op(Graph *, const OpDef *, const Arg *, Loc, Node *before, Val ***res, int *n);
+/* Sizes that took other names: var[k] is now with[k], in types and arguments. */
+typedef struct Renaming { VEC(const Sym *) var, with; } Renaming;
+const Type *renamed_type(Ctx *, const Renaming *, const Type *);
+void  renamed_args(Ctx *, const Renaming *, Node *);
 /* functionalize: the new value of the base of a view when the view's value becomes newval. */
 bool  lang_inverse(Node *view, Val *newval, Node *before, Val **newbase);
 #endif

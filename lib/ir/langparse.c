@@ -7,7 +7,6 @@
  * Precedence is Python's, by descent.
  */
 #include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 #include "ir/lang.h"
 
@@ -366,10 +365,9 @@ static Ast *
 number_or_name(Parser *p)
 {
 	Token *t = cur(p);
-	static const struct { const char *s; enum astkind kind; bool b; double f; } word[] = {
-		{"None", AstNone, 0, 0}, {"none", AstNone, 0, 0},
-		{"True", AstBool, 1, 0}, {"False", AstBool, 0, 0},
-		{"inf", AstFloat, 0, INFINITY}, {"nan", AstFloat, 0, NAN},
+	static const struct { const char *s; enum astkind kind; bool b; } word[] = {
+		{"None", AstNone, 0}, {"none", AstNone, 0},
+		{"True", AstBool, 1}, {"False", AstBool, 0},
 	};
 	static const char *const reserved[] = {
 		"if", "else", "elif", "for", "in", "is", "and", "or", "not",
@@ -392,7 +390,6 @@ number_or_name(Parser *p)
 			if (strcmp(t->s, word[i].s) == 0) {
 				a->kind = word[i].kind;
 				a->b = word[i].b;
-				a->f = word[i].f;
 			}
 		break;
 	default:
