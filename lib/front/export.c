@@ -448,7 +448,7 @@ static bool
 inlined(Scope *s, const Json *node, int w, const Call *c)
 {
 	Reader *r = s->r;
-	Json *body = get(r, input(r, node, wrappers[w].body, "as_graph"), "graph");
+	Json *body = need(r, input(r, node, wrappers[w].body, "as_graph"), "graph", JsonObject);
 	Json *in, *out;
 	Loc loc = r->loc;
 	Scope b;
@@ -542,7 +542,7 @@ parameter(Scope *s, const Json *u)
 	if (j == NULL)
 		return false;
 	if (strcmp(tag, "as_tensor") == 0) {
-		if (!name || !tensor_type(s, name, &t))
+		if (!need_str(r, j, "name", &name) || !tensor_type(s, name, &t))
 			return false;
 		bind(s, name, (Bound){ .kind = BoundVal, .val = node_placeholder(s->g, name, t, r->loc)->out });
 		return true;

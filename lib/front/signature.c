@@ -412,16 +412,18 @@ read_names(Reader *r, const Json *gm)
 
 	sig = calls && calls->kind == JsonArray && calls->n ? get(r, calls->v[0], "signature") : NULL;
 	inspec = treespec(r, sig, "in_spec");
-	outspec = treespec(r, sig, "out_spec");
 	t.names = &in;
 	if (inspec && argleaves(&t, inspec, get(r, sig, "forward_arg_names")))
 		nameinputs(r, &in);
+	if (ctx_errors(r->cx) > before)         /* a treespec that is no JSON */
+		return false;
+	outspec = treespec(r, sig, "out_spec");
 	t.names = &out;
 	t.depth = 0;
 	if (!outspec || !leaves(&t, outspec, intern_str(r->cx, "")))
 		out.n = -1;
 	nameoutputs(r, &out);
-	return ctx_errors(r->cx) == before;     /* a treespec that is no JSON */
+	return ctx_errors(r->cx) == before;
 }
 
 /* ---- guards -------------------------------------------------------------------------- */
