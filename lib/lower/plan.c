@@ -379,7 +379,7 @@ bestfit(Block *blk, int n, int64_t size)
 
 	for (int i = 0; i <= n; i++) {
 		int64_t next = i < n ? blk[i].at : INT64_MAX;
-		if (next - at >= size && next - at < gap) {
+		if (next - at >= size && (best < 0 || next - at < gap)) {
 			best = at;
 			gap = next - at;
 		}
