@@ -13,6 +13,7 @@
 #include "ir/lang.h"
 
 enum { MaxDepth = 400, MaxRange = 1 << 16 };
+#define MaxCount (INT64_C(1) << 40)
 
 void
 lang_fail(Lang *L, const Ast *at, const char *fmt, ...)
@@ -295,11 +296,12 @@ ipow(Lang *L, const Ast *at, int64_t a, int64_t b)
 {
 	int64_t r = 1;
 
-	for (; b > 0; b--)
-		if (!mul_ok(r, a, &r))
+	for (; b > 0; b >>= 1) {
+		if (b & 1 && !mul_ok(r, a, &r))
 			lang_fail(L, at, "overflow in '**'");
-		else if (r == 0 || (r == 1 && a == 1))
-			break;
+		if (b > 1 && !mul_ok(a, a, &a))
+			lang_fail(L, at, "overflow in '**'");
+	}
 	return r;
 }
 
@@ -370,7 +372,7 @@ repeat(Lang *L, const Ast *at, LVal a, LVal n)
 {
 	int64_t k;
 
-	if (n.kind != LInt || !sym_isconst(n.i, &k) || k > MaxRange)
+	if (n.kind != LInt || !sym_isconst(n.i, &k) || (k > 0 && k > MaxRange / (a.list.n + 1)))
 		lang_fail(L, at, "a list cannot be repeated %s times", lang_str(L->cx, n));
 	LVal r = lang_list(L, k > 0 ? (int)k * a.list.n : 0);
 	for (int j = 0; j < r.list.n; j++)
@@ -734,6 +736,8 @@ lang_iter(Lang *L, const Ast *at, LVal v)
 	if (!sym_isconst(v.range.from, &a) || !sym_isconst(v.range.to, &b))
 		lang_fail(L, at, "a loop over a range that is not known: %s",
 		          sym_str(L->cx, v.range.to));
+	if (a < -MaxCount || a > MaxCount || b < -MaxCount || b > MaxCount)
+		lang_fail(L, at, "a loop over a range that is too long");
 	n = v.range.step > 0 ? (b - a + v.range.step - 1) / v.range.step
 	                     : (a - b - v.range.step - 1) / -v.range.step;
 	if ((v.range.step > 0 ? b <= a : a <= b))

@@ -4,6 +4,7 @@
  *   test_lang           TAP
  *   test_lang NAME...   the samples of these operators, with what they become
  */
+#include <stdlib.h>
 #include "ir/lang.h"
 #include "opsample.h"
 
@@ -12,13 +13,16 @@ static int tests, failed;
 PRINTF(2, 3) static void
 ok(bool good, const char *fmt, ...)
 {
+	char text[1000];
 	va_list ap;
 
-	printf("%sok %d - ", good ? "" : "not ", ++tests);
 	va_start(ap, fmt);
-	vprintf(fmt, ap);
+	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	putchar('\n');
+	for (char *s = text; *s; s++)
+		if (*s == '\n')
+			*s = ';';
+	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, text);
 	failed += !good;
 }
 
@@ -89,6 +93,18 @@ run(const OpDef *op, const char *text, bool symbolic, bool show)
 	return good;
 }
 
+/* How many results, or a size of three: with symbols such a sample has no answer. */
+static bool
+needsknown(const char *name)
+{
+	static const char *const part[] = {"split", "unbind", "combinations", ".cross."};
+
+	for (int k = 0; k < COUNT(part); k++)
+		if (strstr(name, part[k]))
+			return true;
+	return false;
+}
+
 static void
 samples(int argc, char **argv)
 {
@@ -102,8 +118,11 @@ samples(int argc, char **argv)
 		for (int s = 0; wanted && s < op->nsample; s++) {
 			if (argc > 1)
 				printf("# %s: %s\n", op->name, op->sample[s]);
-			all += 2;
+			all++;
 			bad += !run(op, op->sample[s], false, argc > 1);
+			if (needsknown(op->name))
+				continue;
+			all++;
 			bad += !run(op, op->sample[s], true, argc > 1);
 		}
 	}
@@ -204,12 +223,79 @@ plain(void)
 	gives("f = lambda a, b: a - b\nreturn f(5, 3)", "2");
 }
 
+/* ---- messages and types ---------------------------------------------------------------- */
+
+static const Type *
+shape(Ctx *cx, enum dtype dt, const char *dims)
+{
+	const Sym *dim[MaxRank];
+	int n = 0;
+
+	for (const char *s = dims; *s; s++)
+		if (*s >= '0' && *s <= '9')
+			dim[n++] = sym_const(cx, *s - '0');
+		else
+			dim[n++] = sym_var(cx, intern(cx, s, 1), 2, 1000);
+	return type_tensor(cx, dt, n, dim);
+}
+
+/* The type that op gives for tensors of these sizes (digits, letters are symbols), or the
+ * first line of its message. */
+static void
+types(const char *name, enum dtype da, const char *a, enum dtype db, const char *b, const char *want)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	Ctx *cx = ctx_new(&(Diag){.out = f});
+	Module *m = module_new(cx, intern_str(cx, "m"));
+	Graph *g = graph_new(m, intern_str(cx, "g"), NULL);
+	const OpDef *op = op_find(name);
+	Arg pos[2], bound[16];
+	const Type **type;
+	int n;
+
+	pos[0] = arg_val(&node_placeholder(g, intern_str(cx, "a"), shape(cx, da, a), NOLOC)->out[0]);
+	pos[1] = arg_val(&node_placeholder(g, intern_str(cx, "b"), shape(cx, db, b), NOLOC)->out[0]);
+	const char *got = "nothing";
+	if (op && op_bind(cx, NOLOC, op, pos, 2, NULL, NULL, 0, bound) &&
+	    infer_types(g, NOLOC, op, bound, &type, &n) && n == 1)
+		got = type_str(cx, type[0]);
+	fclose(f);
+	if (strcmp(got, "nothing") == 0) {
+		text[strcspn(text, "\n")] = '\0';
+		got = strstr(text, "error: ") ? strstr(text, "error: ") + 7 : text;
+	}
+	ok(strcmp(got, want) == 0, "%s of %s and %s: %s%s%s", name, a, b, want,
+	   strcmp(got, want) ? ", not " : "", strcmp(got, want) ? got : "");
+	ctx_free(cx);
+	free(text);
+}
+
+static void
+inference(void)
+{
+	types("aten.mm.default", DtF32, "23", DtF32, "45", "mm: inner sizes differ: 3 and 4");
+	types("aten.mm.default", DtF32, "s3", DtF32, "3t", "f32[s, t]");
+	types("aten.add.Tensor", DtF32, "23", DtF32, "24",
+	      "aten.add.Tensor: shapes do not broadcast: 3 and 4");
+	types("aten.add.Tensor", DtF32, "s1", DtBF16, "5", "f32[s, 5]");
+	types("aten.add.Tensor", DtI32, "3", DtI64, "", "i32[3]");
+	types("aten.add.Tensor", DtI32, "3", DtF64, "", "f64[3]");
+	types("aten.add.Tensor", DtF16, "3", DtBF16, "3", "f32[3]");
+	types("aten.div.Tensor", DtI64, "3", DtI64, "3", "f32[3]");
+	types("aten.eq.Tensor", DtF32, "23", DtI64, "3", "b8[2, 3]");
+	types("aten.add_.Tensor", DtF32, "23", DtF32, "3", "f32[2, 3]");
+	types("aten.matmul.default", DtF32, "s23", DtF32, "3", "f32[s, 2]");
+}
+
 int
 main(int argc, char **argv)
 {
 	if (argc == 1) {
 		syntax();
 		plain();
+		inference();
 	}
 	samples(argc, argv);
 	printf("1..%d\n", tests);
