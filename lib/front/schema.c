@@ -6,6 +6,7 @@
  */
 #include <math.h>
 #include "front/export.h"
+#include "front/infix.h"
 #include "front/weights.h"
 
 bool
@@ -246,6 +247,8 @@ expression(Reader *r, const Json *j)
 	if (sym)
 		return sym;
 	sym = srepr_parse(r->cx, s, strlen(s), &why);
+	if (sym == NULL && r->old)      /* torch 2.5 wrote conditions in infix form */
+		sym = infix_parse(&(Infix){ .cx = r->cx, .quiet = true }, s, strlen(s));
 	if (sym)
 		map_put(r->a, &r->sym, s, (void *)(uintptr_t)sym);
 	else

@@ -512,6 +512,89 @@ test_program(void)
 	free(b.p);
 }
 
+/* ---- other archives ------------------------------------------------------------------------- */
+
+static bool
+reads(const Rec *r, int n, const ReadOptions *opt, const char *message)
+{
+	Ctx *cx = begin();
+	Bytes b = zip(r, n);
+	File f = { .name = "m.pt2", .data = b.p, .size = b.n };
+	Module *m = read_model(cx, &f, opt);
+	bool ok = m && (m->in.v[0].weight == NULL || memcmp(m->in.v[0].weight->data, w, 8) == 0);
+
+	end(cx);
+	if (message && !(m == NULL && strstr(said, message)))
+		printf("# wanted: %s\n# got: %s\n", message, said);
+	free(b.p);
+	return message ? m == NULL && strstr(said, message) != NULL : ok;
+}
+
+static void
+test_archives(void)
+{
+	static const uint8_t big[8] = { 0x3f, 0xc0, 0, 0, 0xc0, 0, 0, 0 };
+	static const char pickled[] = "{\"config\":{\"w\":{\"path_name\":\"weight_0\",\"use_pickle\":true,\"tensor_meta\":null}}}";
+	static const char shifted[] =
+		"{\"config\":{\"w\":{\"path_name\":\"weight_0\",\"use_pickle\":false,\"tensor_meta\":"
+		META("[" I(2) "]", "[" I(2) "]") "}}}";
+	static const char negative[] =
+		"{\"config\":{\"w\":{\"path_name\":\"weight_0\",\"use_pickle\":false,\"tensor_meta\":"
+		META("[" I(2) "]", "[" I(-1) "]") "}}}";
+	static const char other[] =
+		"{\"config\":{\"w\":{\"path_name\":\"weight_0\",\"use_pickle\":false,\"tensor_meta\":"
+		META("[" I(1) "]", "[" I(1) "]") "}}}";
+	Rec r[] = {
+		REC("m/archive_format", "pt2"), REC("m/archive_version", "0"), REC("m/byteorder", "little"),
+		{ "m/models/model.json", program, sizeof program - 1, false },
+		REC("m/data/weights/model_weights_config.json", config),
+		REC("m/data/constants/model_constants_config.json", noconfig),
+		{ "m/data/weights/weight_0", w, sizeof w, false }, REC("m/extra/note", "hi"),
+	};
+	Rec compiled[] = {
+		REC("m/archive_format", "pt2"), REC("m/archive_version", "0"), REC("m/byteorder", "little"),
+		REC("m/data/aotinductor/model/x.wrapper.so", ""),
+	};
+	const ReadOptions follow = { .haveweights = true }, choose = { .model = "b" };
+	int n = COUNT(r);
+
+	OK(reads(r, n, NULL, NULL));
+	r[2] = (Rec)REC("m/byteorder", "big");
+	r[6].data = big;
+	OK(reads(r, n, NULL, NULL));
+	r[2] = (Rec)REC("m/byteorder", "middle");
+	OK(reads(r, n, NULL, "byteorder is \"middle\""));
+	r[2] = (Rec)REC("m/byteorder", "little");
+	r[6].data = w;
+	r[6].n = 0;
+	OK(reads(r, n, NULL, "exported without weight values"));
+	OK(reads(r, n, &follow, NULL));
+	r[6].n = 4;
+	OK(reads(r, n, NULL, "weight w needs 8 bytes, its record has 4"));
+	r[6].n = 8;
+	r[4] = (Rec)REC("m/data/weights/model_weights_config.json", pickled);
+	OK(reads(r, n, NULL, "tensor subclass"));
+	r[4] = (Rec)REC("m/data/weights/model_weights_config.json", shifted);
+	OK(reads(r, n, NULL, "weight w needs 12 bytes, its record has 8"));
+	r[4] = (Rec)REC("m/data/weights/model_weights_config.json", negative);
+	OK(reads(r, n, NULL, "sizes, strides or offset are impossible"));
+	r[4] = (Rec)REC("m/data/weights/model_weights_config.json", other);
+	OK(reads(r, n, NULL, "weight w is f32[1], the model wants f32[2]"));
+	r[4] = (Rec)REC("m/data/weights/model_weights_config.json", noconfig);
+	OK(reads(r, n, NULL, "weight w has no value in the archive"));
+	r[4] = (Rec)REC("m/data/weights/model_weights_config.json", config);
+	r[7].name = "n/extra/note";
+	OK(reads(r, n, NULL, "different roots"));
+	r[7] = (Rec)REC("m/models/b.json", "{}");
+	OK(reads(r, n, NULL, NULL));            /* "model" is the default */
+	OK(reads(r, n, &choose, "not an exported program"));
+	r[3].name = "m/models/a.json";
+	OK(reads(r, n, NULL, "several models: a, b; choose one by --model=NAME"));
+	r[1] = (Rec)REC("m/archive_version", "1");
+	OK(reads(r, n, NULL, "archive_version is 1"));
+	OK(reads(compiled, COUNT(compiled), NULL, "compiled AOTInductor package, contains no graph"));
+}
+
 /* Damage gives a module or one error, never a crash. */
 static bool
 survives(const Bytes *b)
@@ -739,6 +822,24 @@ test_samples(const char *shared, const char *sub)
 		free(e);
 }
 
+static void
+test_containers(const char *shared)
+{
+	Ctx *cx = begin();
+	NpArray *a;
+	StEntry *e;
+	File f;
+	int n;
+
+	OK(file_read(cx, intern_printf(cx, "%s/samples/st/u.npz", shared), &f) && npz_read(cx, &f, &a, &n) && n == 2);
+	OK(strcmp(a[1].name, "x/y") == 0 && a[1].t.dt == DtF64);
+	OK(file_read(cx, intern_printf(cx, "%s/samples/st/c.npz", shared), &f) && npz_read(cx, &f, &a, &n) && n == 1);
+	OK(a[0].t.dim[0] == 1000);
+	OK(file_read(cx, intern_printf(cx, "%s/samples/st/t.safetensors", shared), &f) &&
+	   safetensors_read(cx, f.name, f.data, f.size, &e, &n) && n == 5);
+	end(cx);
+}
+
 int
 main(void)
 {
@@ -751,6 +852,7 @@ main(void)
 	test_npy();
 	test_safetensors();
 	test_program();
+	test_archives();
 	test_unsupported();
 	test_weights();
 	test_old();
@@ -760,6 +862,7 @@ main(void)
 	if (shared) {
 		test_samples(shared, "pt2");
 		test_samples(shared, "json");
+		test_containers(shared);
 	}
 	free(said);
 	return tap_end();
