@@ -305,7 +305,9 @@ functional(Fun *f, Node *n, Arg **arg)
 	VEC(Arg) pos = {0}, kw = {0};
 	VEC(Str) key = {0};
 
-	if (op && op->nret > 0) {
+	/* pow_.Scalar(Tensor, Scalar) is not pow.Scalar(Scalar, Tensor) */
+	if (op && op->nret > 0 && op->nparam > 0 &&
+	    op->param[0].type == n->op->param[0].type && op->param[0].list == n->op->param[0].list) {
 		*arg = NEWN(f->a, Arg, op->nparam + 1);
 		for (int k = 0; k < op->nparam; k++) {
 			const Arg *a = node_arg(n, op->param[k].name);
@@ -317,11 +319,9 @@ functional(Fun *f, Node *n, Arg **arg)
 		}
 		return op;
 	}
-	if (n->op->flags & OP(Inplace))
-		return NULL;
 	for (int k = 0; k < n->narg; k++) {
 		const Param *p = &n->op->param[k];
-		if (p->mutated)
+		if (p->mutated && p->kwonly)
 			continue;
 		if (!p->kwonly) {
 			vec_push(f->a, &pos, n->arg[k]);
@@ -330,8 +330,9 @@ functional(Fun *f, Node *n, Arg **arg)
 		vec_push(f->a, &kw, n->arg[k]);
 		vec_push(f->a, &key, intern_str(f->cx, p->name));
 	}
-	dot = strrchr(n->op->name, '.');
-	name = arena_printf(f->a, "%.*s", (int)(dot - n->op->name), n->op->name);
+	name = name ? name : n->op->name;
+	dot = strrchr(name, '.');
+	name = arena_printf(f->a, "%.*s", (int)(dot - name), name);
 	op = op_overload(f->cx, name, pos.v, pos.n, key.v, kw.v, kw.n);
 	if (op == NULL || op == n->op || writes(op))
 		return NULL;
