@@ -731,7 +731,7 @@ assign(Fn *f)
 {
 	const Tok *name = peek(f, 0);
 	Annot *annot = NULL;
-	Tv v = {0};
+	Tv v = {0}, *bound;
 
 	f->p++;
 	f->target = text(f, name);
@@ -752,6 +752,12 @@ assign(Fn *f)
 		return true;
 	}
 	f->annot = annot;
+	if (peek(f, 0)->kind == TkName && (peek(f, 1)->kind == TkNewline || isop(f, 1, ";")) &&
+	    (bound = map_get(&f->env, text(f, peek(f, 0)))) && bound->kind == TvNone) {
+		fn_bind(f, f->target, *bound);           /* another name of an input without a type */
+		f->p++;
+		return true;
+	}
 	return rhs(f, &v) && fn_name(f, f->target, &v);
 }
 
@@ -968,6 +974,8 @@ parameters(Fn *f)
 			return false;
 		if (!accept(f, ",") && !isop(f, 0, ")"))
 			return fn_fail(f, peek(f, 0), "expected ',' or ')'");
+		if (star)
+			fn_bind(f, text(f, t), (Tv){.kind = TvNone});
 		if (skip || star || (t->len == 4 && memcmp(f->t.s + t->off, "self", 4) == 0))
 			continue;
 		if (!fn_placeholder(f, text(f, t), annot, place(f, t)))
@@ -976,15 +984,21 @@ parameters(Fn *f)
 	return true;
 }
 
-/* AOT's descriptors in comments: what an input of a joint graph is.
- *     primals_1: "f32[8, 4]"  # ParamAOTInput(target='fc1.weight') */
+/* AOT's descriptors in comments: what an input or a result of a joint graph is.
+ *     primals_1: "f32[8, 4]"  # ParamAOTInput(target='fc1.weight')
+ *     t_8,  # GradAOTOutput(grad_of=ParamAOTInput(target='fc1.weight')) */
 static void
 descriptors(Fn *f)
 {
 	static const struct { const char *word; int kind; } is[] = {
 		{"ParamAOTInput(target='", InParam}, {"BufferAOTInput(target='", InBuffer},
 	};
+	uint32_t ret = UINT32_MAX;
+	int nth = 0;
 
+	for (int i = 0; i < f->t.n; i++)
+		if (f->t.v[i].kind == TkName && f->t.v[i].len == 6 && memcmp(f->t.s + f->t.v[i].off, "return", 6) == 0)
+			ret = f->t.v[i].off;
 	for (int i = 0; i < f->t.nc; i++) {
 		Text t = {.arena = f->r->a};
 		int k = 0, lo = 0, hi = f->t.n;
@@ -993,10 +1007,16 @@ descriptors(Fn *f)
 		text_put(&t, f->t.s + f->t.c[i].off, f->t.c[i].len);
 		while (k < COUNT(is) && !strstr(t.s, is[k].word))
 			k++;
-		if (k == COUNT(is) || strstr(t.s, "GradAOTOutput"))
+		nth += f->t.c[i].off > ret;
+		if (k == COUNT(is))
 			continue;
 		b = strstr(t.s, is[k].word) + strlen(is[k].word);
 		if (!(e = strchr(b, '\'')))
+			continue;
+		if (strstr(t.s, "GradAOTOutput(grad_of=ParamAOTInput") && f->t.c[i].off > ret)
+			vec_push(f->r->a, &f->r->out, (SigLine){intern_printf(f->r->cx, "%d", nth - 1),
+			         intern(f->r->cx, b, (size_t)(e - b)), ResGradParam, true, 0});
+		if (strstr(t.s, "AOTOutput("))
 			continue;
 		while (lo < hi) {                       /* the first token after the comment */
 			int mid = (lo + hi) / 2;

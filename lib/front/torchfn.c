@@ -1047,6 +1047,17 @@ tv_setitem(Fn *f, const Tv *base, const Tv *idx, const Tv *value)
 	}
 	arg[1] = (Tv){.kind = TvList, .v = list.v, .n = list.n};
 	arg[2] = *value;
+	if (isnum(value)) {                       /* the values must be a tensor */
+		Str key = intern_str(f->r->cx, "dtype");
+		Tv dt;
+
+		if (!fn_known(f, tensor(&x)))
+			return false;
+		dt = tv_ofarg(arg_dtype(tensor(&x)->type->dt));
+		if (!overload(f, "aten.scalar_tensor", "aten.scalar_tensor", value, 1, &key, &dt, 1, &arg[2]) ||
+		    poison(&arg[2]))
+			return poison(&arg[2]);
+	}
 	return aten(f, &out, "index_put_", 3, arg);
 }
 
