@@ -485,6 +485,22 @@ tabled(const OpDef *op)
 	       (op->flags & OP(Sym) && op->value) || op->nret == 0;
 }
 
+/* A size that the text names (u0) is bounded by what the table says of it. */
+static void
+bound_sizes(Node *n)
+{
+	const Type **type, *t = n->out[0].type;
+	int k;
+
+	if (n->op->shape == NULL || t->kind != TyTensor || !infer_types(n->graph, n->loc, n->op, n->arg, &type, &k))
+		return;
+	for (int d = 0; k > 0 && type[0]->kind == TyTensor && type[0]->rank == t->rank && d < t->rank; d++) {
+		const Sym *u = t->dim[d], *most = type[0]->dim[d];
+		if (u->kind == SymVar && u->hi == INT64_MAX && most->hi != INT64_MAX)
+			sym_bound(n->graph->cx, u, most->lo > u->lo ? most->lo : u->lo, most->hi);
+	}
+}
+
 bool
 node_infer(Node *n)
 {
@@ -501,8 +517,10 @@ node_infer(Node *n)
 		bool all = true;
 		for (int j = 0; j < n->nout; j++)
 			all &= n->out[j].type != NULL;
-		if (all)
+		if (all) {
+			bound_sizes(n);
 			return true;
+		}
 	}
 	if (!tabled(n->op)) {
 		if (n->op->flags & OP(Hop))
