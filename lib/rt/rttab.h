@@ -1,3 +1,12 @@
 /* rttab.h - the extern operators there are; RT(name): fxrt_name. */
 RT(sort)
 RT(nonzero)
+RT(lu)
+RT(lusolve)
+RT(solve)
+RT(cholesky)
+RT(trisolve)
+RT(geqrf)
+RT(orgqr)
+RT(eigh)
+RT(svd)
