@@ -522,7 +522,7 @@ mutation(Fun *f, Node *n)
 static bool
 expands(const Node *n)
 {
-	return n->op->expand && !(n->op->flags & (OP(Opaque) | OP(Leaf) | OP(Hop))) &&
+	return n->op->expand && !(n->op->flags & (OP(Opaque) | OP(Leaf))) &&
 	       !writes(n->op);
 }
 

@@ -1176,6 +1176,8 @@ callname(Lang *L, const Ast *e, Str name)
 	arguments(L, e, &pos, &kw);
 	if (local && local->kind == LFun)
 		return calllambda(L, e, local->fun, &pos);
+	if (local && local->kind == LArg && local->arg->kind == ArgGraph && L->mode == LangTensor)
+		return lang_graphcall(L, e, local->arg->graph, pos.v, pos.n);
 	if (L->mode == LangElement && !m &&
 	    lang_excall(L, e, name, pos.v, pos.n, kw.v, kw.n, &r))
 		return r;

@@ -190,6 +190,9 @@ LVal  lang_opbinary(Lang *, const Ast *, const char *op, LVal, LVal);
 bool  lang_hasop(const char *packet);
 Arg   lang_toarg(Lang *, const Ast *, LVal);
 
+/* langgraph.c: a sub-graph called with these; the list of its results */
+LVal  lang_graphcall(Lang *, const Ast *, const Graph *, const LVal *arg, int n);
+
 /* infer.c: types of the results of op applied to arg (bound).  For a Tensor[] result
  * there is a type for each element. */
 bool  infer_types(Graph *, Loc, const OpDef *, const Arg *arg, const Type ***type, int *n);
