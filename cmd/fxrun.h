@@ -1,0 +1,45 @@
+/* fxrun.h - the parts of fxrun: what was asked, inputs, outputs, the interpreter. */
+#ifndef FXRUN_H
+#define FXRUN_H
+#include "artifact.h"
+#include "front/front.h"
+
+enum { ExitRight, ExitWrong, ExitUsage, ExitLoad };
+
+typedef VEC(const char *) Words;
+
+typedef struct Run {
+	Ctx *cx;
+	const char *model;
+	Words in;                      /* FILE, NAME=FILE, rand, zeros, arange, an integer */
+	Words expect, weights, type, dim;
+	const char *out, *cases;
+	double rtol, atol, seconds;    /* negative: not given */
+	bool info, bench, interpret, f64, quiet;
+	int threads;
+	uint64_t seed;
+} Run;
+
+/* One input or output by its description; dim -1: a free size, which sym names. */
+typedef struct Slot {
+	const char *name;
+	enum dtype dt;
+	int rank;
+	bool isint;                    /* a number, not a tensor */
+	int64_t dim[MaxRank], lo[MaxRank];
+	const char *sym[MaxRank];
+} Slot;
+
+/* fxruninput.c */
+bool run_inputs(Run *, const Slot *, int n, Tensor *in);
+/* fxrunoutput.c: files, comparison, or a summary on stdout; an exit status */
+int  run_outputs(Run *, const Slot *, const Tensor *out, int n);
+bool npy_write(Ctx *, const char *path, const Tensor *);
+/* fxruninfo.c */
+void module_info(const fxcc_module *);
+/* fxrunbench.c */
+const fxcc_pool *pool_new(int threads);
+int  bench(Call *, double seconds);
+/* fxruninterp.c */
+int  run_interp(Run *);
+#endif

@@ -1,0 +1,100 @@
+/* fxruninfo.c - what a library holds, from its own description. */
+#include "fxrun.h"
+
+static void
+type(const fxcc_tensor_info *t)
+{
+	enum dtype dt = artifact_dtype(t->dtype);
+
+	printf("%s[", t->kind == FXCC_SIZE ? "size" : dt == DtNone ? "?" : dtypeinfo[dt].text);
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d].sym)
+			printf("%s%s", d ? ", " : "", t->dim[d].sym);
+		else
+			printf("%s%lld", d ? ", " : "", (long long)t->dim[d].value);
+	printf("]");
+}
+
+static void
+tensor(const char *what, const fxcc_module *m, const fxcc_tensor_info *t)
+{
+	printf("%-7s %-24s ", what, t->name ? t->name : "");
+	type(t);
+	if (t->fqn && *t->fqn)
+		printf("  \"%s\"", t->fqn);
+	if (t->flags & FXCC_WRITTEN)
+		printf("  written");
+	if (t->flags & FXCC_ALIAS_IN && t->offset < (uint64_t)m->nin)
+		printf("  is %s", m->in[t->offset].name);
+	if (t->flags & FXCC_DYNAMIC)
+		printf("  at most");
+	putchar('\n');
+}
+
+/* Every free size once, with its range. */
+static void
+sizes(const fxcc_module *m)
+{
+	for (int i = 0; i < m->nin; i++)
+		for (int d = 0; d < m->in[i].ndim; d++) {
+			const fxcc_dim *x = &m->in[i].dim[d];
+			bool seen = x->sym == NULL;
+			for (int k = 0; !seen && k <= i; k++)
+				for (int e = 0; e < (k < i ? m->in[k].ndim : d); e++)
+					seen |= m->in[k].dim[e].sym && strcmp(m->in[k].dim[e].sym, x->sym) == 0;
+			if (seen)
+				continue;
+			printf("size    %-24s %lld", x->sym, (long long)x->lo);
+			printf(x->hi >= INT64_MAX / 2 ? " or more\n" : " to %lld\n", (long long)x->hi);
+		}
+}
+
+static uint64_t
+bytes(const fxcc_tensor_info *t, int n)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += t[i].nbytes;
+	return sum;
+}
+
+/* Known without a call if no size is free. */
+static void
+arena(const fxcc_module *m)
+{
+	const int64_t *shape[256];
+	int64_t dim[256][MaxRank];
+	size_t need, saved;
+	fxcc_error e;
+
+	for (int i = 0; i < m->nin; i++) {
+		if (i == COUNT(shape) || m->in[i].kind == FXCC_SIZE)
+			return;
+		for (int d = 0; d < m->in[i].ndim; d++)
+			if ((dim[i][d] = m->in[i].dim[d].value) < 0)
+				return;
+		shape[i] = dim[i];
+	}
+	if (m->arena_need(shape, &need, &saved, &e) == 0)
+		printf("arena   %zu bytes\n", need);
+}
+
+void
+module_info(const fxcc_module *m)
+{
+	printf("name    %s\nabi     %u.%u\nversion fxcc %s\ntarget  %s\noptions %s\nkernels %d\n", m->name, m->abi_major, m->abi_minor,
+	       m->version, m->target ? m->target : "", m->options ? m->options : "", m->nkernel);
+	printf("weights %llu bytes in %d tensors\n", (unsigned long long)bytes(m->param, m->nparam), m->nparam);
+	printf("context %zu bytes\n", m->ctx_size);
+	arena(m);
+	sizes(m);
+	for (int i = 0; i < m->nin; i++)
+		tensor("input", m, &m->in[i]);
+	for (int i = 0; i < m->nout; i++)
+		tensor("output", m, &m->out[i]);
+	for (int i = 0; i < m->nstate; i++)
+		tensor("state", m, &m->state[i]);
+	for (int i = 0; i < m->nparam; i++)
+		tensor(m->param[i].kind == FXCC_PARAM ? "param" : m->param[i].kind == FXCC_BUFFER ? "buffer" : "const", m, &m->param[i]);
+}
