@@ -362,16 +362,16 @@ nameinputs(Reader *r, const Names *names)
 			m->in.v[i].argname = names->v[k++];
 }
 
-static bool
-taken(const Module *m, int upto, Str name)
+/* A name that no argument or earlier output has. */
+static Str
+unique(Reader *r, Map *taken, Str name, int k)
 {
-	for (int i = 0; i < m->in.n; i++)
-		if (m->in.v[i].argname == name)
-			return true;
-	for (int i = 0; i < upto; i++)
-		if (m->out.v[i].name == name)
-			return true;
-	return false;
+	if (map_get(taken, name))
+		name = intern_printf(r->cx, "out_%s", name);
+	if (map_get(taken, name))
+		name = intern_printf(r->cx, "out%d_", k);
+	map_put(r->a, taken, name, r->mod);
+	return name;
 }
 
 /* "out0", or what the returned dict calls it. */
@@ -379,8 +379,11 @@ static void
 nameoutputs(Reader *r, const Names *names)
 {
 	Module *m = r->mod;
+	Map taken = {0};
 	int n = 0, k = 0;
 
+	for (int i = 0; i < m->in.n; i++)
+		map_put(r->a, &taken, m->in.v[i].argname, m);
 	for (int i = 0; i < m->out.n; i++)
 		n += m->out.v[i].kind == ResUser || m->out.v[i].kind == ResLoss;
 	for (int i = 0; i < m->out.n; i++) {
@@ -392,12 +395,7 @@ nameoutputs(Reader *r, const Names *names)
 			name = intern_printf(r->cx, "out%d", k);
 		else if (*name >= '0' && *name <= '9')
 			name = intern_printf(r->cx, "out%s", name);
-		if (taken(m, i, name))
-			name = intern_printf(r->cx, "out_%s", name);
-		if (taken(m, i, name))
-			name = intern_printf(r->cx, "out%d_", k);
-		o->name = name;
-		k++;
+		o->name = unique(r, &taken, name, k++);
 	}
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include "front/front.h"
 
+enum { MaxNames = 1000 };       /* more are no help to anybody */
+
 void
 unsupported_add(Ctx *cx, Unsupported *u, const char *name, Loc loc)
 {
@@ -17,7 +19,8 @@ unsupported_add(Ctx *cx, Unsupported *u, const char *name, Loc loc)
 			u->v[i].count++;
 			return;
 		}
-	vec_push(ctx_arena(cx), u, (UnsupportedOp){key, 1, loc});
+	if (u->n < MaxNames)
+		vec_push(ctx_arena(cx), u, (UnsupportedOp){key, 1, loc});
 }
 
 /* By name, so that the message is the same whatever the order of the nodes. */

@@ -170,7 +170,7 @@ weight_set(Ctx *cx, Module *m, Input *in, const char *what, const View *v, Map *
 	tied = map_get(seen, from);
 	if (tied && tied->type == type) {
 		if (tied->storage == 0)
-			tied->storage = (uint32_t)(m->weight.n + 1);
+			tied->storage = 1u << 31 | (uint32_t)m->weight.n;   /* no number of a text's */
 		w->storage = tied->storage;
 		w->data = tied->data;
 		return true;
@@ -188,72 +188,89 @@ wants(const Input *in)
 	return in->target && (in->weight == NULL || in->weight->data == NULL);
 }
 
-static Input *
-named(Module *m, Str fqn)
+/* The inputs that want a value, by name. */
+typedef struct Want { Input *in; struct Want *next; } Want;
+
+typedef struct Target {
+	Ctx *cx;
+	Module *m;
+	Map  byname;            /* Str -> Want */
+	Map  seen;              /* of the container being read */
+	const ReadOptions *opt;
+} Target;
+
+static Target
+target(Ctx *cx, Module *m, const ReadOptions *opt)
 {
-	for (int i = 0; i < m->in.n; i++)
-		if (m->in.v[i].target == fqn && wants(&m->in.v[i]))
-			return &m->in.v[i];
-	return NULL;
+	Target t = { .cx = cx, .m = m, .opt = opt };
+	Arena *a = ctx_arena(cx);
+
+	for (int i = m->in.n - 1; i >= 0; i--) {
+		Input *in = &m->in.v[i];
+		Want *w;
+		if (!wants(in))
+			continue;
+		w = NEW(a, Want);
+		*w = (Want){ in, map_get(&t.byname, in->target) };
+		map_put(a, &t.byname, in->target, w);
+	}
+	return t;
 }
 
-/* Every input of that name; a file may hold what no input names. */
+/* To every input of that name; a file may hold what no input names. */
 static bool
-give(Ctx *cx, Module *m, const char *what, const View *v, Map *seen)
+give(Target *t, const char *what, const View *v)
 {
-	Input *in = named(m, v->fqn);
+	Want *want = map_get(&t->byname, v->fqn);
 	View w = *v;
 
-	if (in == NULL) {
-		warn(cx, NOLOC, WarnUnused, "%s: no input of the model takes %s", what, v->fqn);
-		return true;
-	}
-	for (; in; in = named(m, v->fqn)) {
-		w.requires_grad = in->kind == InParam;
-		if (!weight_set(cx, m, in, what, &w, seen))
+	if (want == NULL)
+		warn(t->cx, NOLOC, WarnUnused, "%s: no input of the model takes %s", what, v->fqn);
+	for (; want; want = want->next) {
+		w.requires_grad = want->in->kind == InParam;
+		if (!weight_set(t->cx, t->m, want->in, what, &w, &t->seen))
 			return false;
 	}
 	return true;
 }
 
 static bool
-fromsafetensors(Ctx *cx, Module *m, const File *f)
+fromsafetensors(Target *t, const File *f)
 {
 	StEntry *e;
-	Map seen = {0};
 	int n;
 
-	if (!safetensors_read(cx, f->name, f->data, f->size, &e, &n))
+	if (!safetensors_read(t->cx, f->name, f->data, f->size, &e, &n))
 		return false;
 	for (int i = 0; i < n; i++) {
 		View v = { .fqn = e[i].name, .dt = e[i].dt, .rank = e[i].rank,
 		           .store = e[i].data, .nstore = e[i].bytes };
 		memcpy(v.size, e[i].dim, sizeof v.size);
 		view_rowmajor(&v);
-		if (!give(cx, m, f->name, &v, &seen))
+		if (!give(t, f->name, &v))
 			return false;
 	}
 	return true;
 }
 
 static bool
-fromtensor(Ctx *cx, Module *m, const char *what, Str name, const Tensor *t)
+fromnpy(Target *t, const char *what, Str name, const uint8_t *p, size_t n)
 {
-	View v = { .fqn = name, .dt = t->dt, .rank = t->rank, .store = t->data, .nstore = t->bytes };
-	Map seen = {0};
+	const Want *w = map_get(&t->byname, name);
+	const Type *type = w && w->in->val ? w->in->val->type : NULL;
+	View v = { .fqn = name };
+	Tensor a;
 
-	memcpy(v.size, t->dim, sizeof v.size);
+	/* what NumPy has no name for, the model declares */
+	if (!npy_read(t->cx, what, p, n, type ? type->dt : DtNone, &a))
+		return false;
+	v.dt = a.dt;
+	v.rank = a.rank;
+	v.store = a.data;
+	v.nstore = a.bytes;
+	memcpy(v.size, a.dim, sizeof v.size);
 	view_rowmajor(&v);
-	return give(cx, m, what, &v, &seen);
-}
-
-/* Arrays of the two formats that NumPy has no name for are declared by the model. */
-static enum dtype
-declared(Module *m, Str name)
-{
-	Input *in = named(m, name);
-
-	return in && in->val && in->val->type ? in->val->type->dt : DtNone;
+	return give(t, what, &v);
 }
 
 /* "dir/fc1.weight.npy" -> "fc1.weight" */
@@ -269,23 +286,16 @@ arrayname(Ctx *cx, const char *path)
 }
 
 static bool
-fromnpy(Ctx *cx, Module *m, const char *what, Str name, const uint8_t *p, size_t n)
+fromnpz(Target *t, const File *f, const Zip *z)
 {
-	Tensor t;
+	Ctx *cx = t->cx;
 
-	return npy_read(cx, what, p, n, declared(m, name), &t) &&
-	       fromtensor(cx, m, what, name, &t);
-}
-
-static bool
-fromnpz(Ctx *cx, Module *m, const File *f, const Zip *z)
-{
 	for (int i = 0; i < z->n; i++) {
 		const char *what = intern_printf(cx, "%s(%s)", f->name, z->v[i].name);
 		const uint8_t *p;
 		size_t n, len = strlen(z->v[i].name);
 		if (!zip_bytes(cx, z, &z->v[i], &p, &n) ||
-		    !fromnpy(cx, m, what, intern(cx, z->v[i].name, len - 4), p, n))
+		    !fromnpy(t, what, intern(cx, z->v[i].name, len - 4), p, n))
 			return false;
 	}
 	return true;
@@ -303,21 +313,23 @@ isnpz(const Zip *z)
 }
 
 static bool
-fromzip(Ctx *cx, Module *m, const File *f, const ReadOptions *opt)
+fromzip(Target *t, const File *f)
 {
+	const ReadOptions *opt = t->opt;
 	Zip z;
 
-	if (!zip_open(cx, f->name, f->data, f->size, &z))
+	if (!zip_open(t->cx, f->name, f->data, f->size, &z))
 		return false;
 	if (opt && opt->maxinput > 0)
 		*z.budget = (uint64_t)opt->maxinput;
-	return isnpz(&z) ? fromnpz(cx, m, f, &z) : pt2_weights(cx, m, f, opt);
+	return isnpz(&z) ? fromnpz(t, f, &z) : pt2_weights(t->cx, t->m, f, opt);
 }
 
 /* model.safetensors.index.json: each file that its weight_map names, once. */
 static bool
-fromindex(Ctx *cx, Module *m, const File *f)
+fromindex(Target *t, const File *f)
 {
+	Ctx *cx = t->cx;
 	Json *j = json_parse(cx, f->name, (const char *)f->data, f->size, false);
 	Json *map = json_get(j, intern_str(cx, "weight_map"));
 	const char *slash = strrchr(f->name, '/');
@@ -339,9 +351,9 @@ fromindex(Ctx *cx, Module *m, const File *f)
 		}
 		if (map_get(&done, v->s))
 			continue;
-		map_put(ctx_arena(cx), &done, v->s, m);
+		map_put(ctx_arena(cx), &done, v->s, t);
 		if (!file_read(cx, intern_printf(cx, "%.*s%s", ndir, f->name, v->s), &shard) ||
-		    !fromsafetensors(cx, m, &shard))
+		    !fromsafetensors(t, &shard))
 			return false;
 	}
 	return true;
@@ -372,18 +384,19 @@ bool
 read_weights(Ctx *cx, Module *m, const File *f, const ReadOptions *opt)
 {
 	const uint8_t *p = f->data, *end = f->data + f->size;
+	Target t = target(cx, m, opt);
 	bool ok;
 
 	while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
 		p++;
 	if (f->size >= 4 && memcmp(f->data, "PK\3\4", 4) == 0)
-		ok = fromzip(cx, m, f, opt);
+		ok = fromzip(&t, f);
 	else if (f->size >= 6 && memcmp(f->data, "\x93NUMPY", 6) == 0)
-		ok = fromnpy(cx, m, f->name, arrayname(cx, f->name), f->data, f->size);
+		ok = fromnpy(&t, f->name, arrayname(cx, f->name), f->data, f->size);
 	else if (p < end && *p == '{')
-		ok = fromindex(cx, m, f);
+		ok = fromindex(&t, f);
 	else
-		ok = fromsafetensors(cx, m, f);
+		ok = fromsafetensors(&t, f);
 	if (ok)
 		spread(m);
 	return ok;
