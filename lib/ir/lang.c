@@ -1227,6 +1227,8 @@ call(Lang *L, const Ast *e)
 	}
 	LVal fun = lang_eval(L, f);
 	arguments(L, e, &pos, &kw);
+	if (fun.kind == LArg && fun.arg->kind == ArgGraph && L->mode == LangTensor)
+		return lang_graphcall(L, e, fun.arg->graph, pos.v, pos.n);
 	if (fun.kind != LFun)
 		lang_fail(L, e, "%s cannot be called", lang_str(L->cx, fun));
 	return calllambda(L, e, fun.fun, &pos);
