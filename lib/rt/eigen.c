@@ -104,10 +104,9 @@ fxrt_eigh(const fxrt_call *c)
 			for (int64_t i = 1; i < n; i++)
 				if (fabs(v[i * n + j]) > fabs(v[top * n + j]))
 					top = i;
-			for (int64_t i = 0; v[top * n + j] < 0 && i < n; i++)
-				v[i * n + j] = -v[i * n + j];
+			double sign = v[top * n + j] < 0 ? -1 : 1;
 			for (int64_t i = 0; i < n; i++)
-				mat_put(c, 2, (b * n + i) * n + j, v[i * n + j]);
+				mat_put(c, 2, (b * n + i) * n + j, sign * v[i * n + j]);
 			mat_put(c, 1, b * n + j, w[j * n + j]);
 		}
 	}
