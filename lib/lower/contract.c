@@ -1,19 +1,757 @@
-/* contract.c - sums of products on register tiles. */
-#include "lower/lower.h"
+/* contract.c - sums of products on register tiles.
+ *
+ * Matrix products, their batches, linear layers, convolutions of any kind and
+ * the two halves of attention are one thing here: a fold-sum of A*B, where A
+ * depends on some of the output's variables and B on others (contract.h).  The
+ * kernel is
+ *
+ *     for o.., blocks of columns             (parallel)
+ *         pack a block of B into panels      unless constant or direct
+ *         for row tiles, panels
+ *             MR x NR accumulators = 0
+ *             for k: NV vectors of B, MR broadcasts of A, MR*NV fma
+ *             tile of the stack = accumulators
+ *             epilogue over the tile, clipped to the real rows and columns
+ *
+ * which is BLIS's layering with the innermost blocks only: a panel of B and
+ * the rows of A stay in the second-level cache for the sizes at hand.  For a
+ * convolution A is the weight, packed when compiling, and packing B is im2col
+ * of some rows of pixels.  For a linear layer B is the weight.
+ */
+#include "lower/contract.h"
+
+enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 256 };
+
+/* ---- finding ------------------------------------------------------------------------ */
+
+static const Ex *
+uncast(const Ex *e)
+{
+	while (e->kind == ExCast && !dt_int(e->dt) && !dt_int(e->arg[0]->dt))
+		e = e->arg[0];
+	return e;
+}
+
+struct folds { const Ex *fold; int n; };
+
+static void
+countfold(void *p, const Ex *e)
+{
+	struct folds *f = p;
+
+	if (e->kind == ExFold) {
+		f->fold = e;
+		f->n++;
+	}
+}
+
+/* The only fold of e, if it is a sum of products of floats. */
+static const Ex *
+product(const Ex *e)
+{
+	struct folds f = {NULL, 0};
+	const Ex *b;
+
+	ex_visit(e, countfold, &f);
+	if (f.n != 1 || f.fold->fold != FoldSum || f.fold->cond || (f.fold->dt != DtF32 && f.fold->dt != DtF64))
+		return NULL;
+	b = uncast(f.fold->arg[0]);
+	return b->kind == ExOp && b->sc == ScMul && ex_hasload(b->arg[0]) && ex_hasload(b->arg[1]) ? f.fold : NULL;
+}
 
 bool
 contract_find(Lower *lo, Root *r)
 {
-	(void)lo;
-	(void)r;
-	return false;
+	int64_t k;
+
+	if (r->low.kind != LowElement || lo->opt.nofuse)
+		return false;
+	r->contraction = product(r->e);
+	if (r->contraction && sym_isconst(numel_of(lo->cx, r->contraction->idx, r->contraction->nidx), &k) && k < LeastK)
+		r->contraction = NULL;
+	return r->contraction != NULL;
+}
+
+/* e with the fold replaced: only plain operators lie above it. */
+static const Ex *
+replaced(Ctx *cx, const Ex *e, const Ex *what, const Ex *with)
+{
+	const Ex *a[3] = {0};
+
+	if (e == what)
+		return with;
+	if (e->kind != ExOp && e->kind != ExCast && e->kind != ExBits)
+		return e;
+	for (int i = 0; i < e->narg; i++)
+		a[i] = replaced(cx, e->arg[i], what, with);
+	switch (e->kind) {
+	case ExOp:   return ex_op(cx, e->sc, a[0], a[1], a[2]);
+	case ExCast: return ex_cast(cx, e->dt, a[0]);
+	default:     return ex_bits(cx, e->dt, a[0]);
+	}
+}
+
+/* ---- the variables' roles --------------------------------------------------------------- */
+
+static bool
+uses(Contraction *c, const Ex *e, const Sym *var)
+{
+	return gen_fv(c->g, e) & gen_bit(c->g, var);
+}
+
+typedef struct Symlist { const Sym *v[256]; int n; } Symlist;
+
+static void
+addsym(void *p, const Sym *s)
+{
+	Symlist *l = p;
+
+	if (s->kind != SymConst && l->n < COUNT(l->v))
+		l->v[l->n++] = s;
+}
+
+/* May a and b (extent eb) be one column variable, as the epilogue sees them? */
+static bool
+epiloguejoins(Contraction *c, const Sym *a, const Sym *b, const Sym *eb)
+{
+	const Ex *e = replaced(c->lo->cx, c->p->e, c->fold, ex_float(c->lo->cx, c->dt, 0));
+	Symlist l = {.n = 0};
+
+	ex_syms(c->lo->cx, e, addsym, &l);
+	addsym(&l, c->p->at);
+	return l.n < COUNT(l.v) && nest_collapse(c->lo->cx, l.v, l.n, a, b, eb);
+}
+
+static int64_t
+sizeof_(const Sym *ext)
+{
+	int64_t k;
+
+	return sym_isconst(ext, &k) ? k : 1 << 20;
+}
+
+/* Split the output's variables into O, M, N; false: no such split. */
+static bool
+roles(Contraction *c)
+{
+	Nest *n = c->nest;
+	int last = n->nouter - 1, m = -1, first;
+	const Ex *t;
+
+	if (last < 0)
+		return false;
+	if (uses(c, c->A, n->outer[last])) {
+		t = c->A;
+		c->A = c->B;
+		c->B = t;
+	}
+	if (uses(c, c->A, n->outer[last]) || !uses(c, c->B, n->outer[last]))
+		return false;
+	for (first = last; first > 0; first--)
+		if (uses(c, c->A, n->outer[first - 1]) || !uses(c, c->B, n->outer[first - 1]) ||
+		    !epiloguejoins(c, n->outer[first - 1], n->outer[first],
+		                   n->ext[first]))
+			break;
+	for (int i = 0; i < first; i++)
+		if (uses(c, c->A, n->outer[i]) && !uses(c, c->B, n->outer[i]) &&
+		    (m < 0 || sizeof_(n->ext[i]) >= sizeof_(n->ext[m])))
+			m = i;
+	for (int i = first; i <= last; i++) {
+		c->n[c->nn] = n->outer[i];
+		c->next[c->nn++] = n->ext[i];
+	}
+	for (int i = 0; i < first; i++)
+		if (i != m) {
+			c->o[c->no] = n->outer[i];
+			c->oext[c->no++] = n->ext[i];
+		}
+	c->m = m < 0 ? NULL : n->outer[m];
+	c->M = m < 0 ? sym_const(c->lo->cx, 1) : n->ext[m];
+	c->N = numel_of(c->lo->cx, c->next, c->nn);
+	return true;
+}
+
+static const Ex *
+plainload(const Ex *e)
+{
+	e = uncast(e);
+	return e->kind == ExLoad ? e : NULL;
+}
+
+/* ---- tile sizes --------------------------------------------------------------------------- */
+
+/* Rows of the tile: those that waste least of M's last tile. */
+static void
+tilesize(Contraction *c)
+{
+	const Target *t = c->lo->opt.target;
+	int64_t M, N, best = INT64_MAX, cost;
+	int most = t->mr;
+
+	c->NV = t->nv;
+	if (sym_isconst(c->N, &N))
+		while (c->NV > 1 && N <= (int64_t)(c->NV - 1) * c->W)
+			c->NV--;
+	c->NR = c->NV * c->W;
+	c->MR = most;
+	if (!sym_isconst(c->M, &M))
+		return;
+	if (M <= most) {
+		c->MR = (int)M;
+		return;
+	}
+	for (int mr = most; mr >= (most + 1) / 2; mr--) {
+		cost = (M + mr - 1) / mr * (mr * c->NV + 2);
+		/* Whole tiles need no bounds: worth a few percent. */
+		cost += M % mr ? cost / 16 : 0;
+		if (cost < best) {
+			best = cost;
+			c->MR = mr;
+		}
+	}
+}
+
+static void
+dependson(Contraction *c, const Ex *e, int *o, int *n)
+{
+	for (int i = 0; i < c->no; i++)
+		if (uses(c, e, c->o[i]))
+			o[(*n)++] = i;
+}
+
+static bool
+isconst(const Sym *s, int64_t *k)
+{
+	return sym_isconst(s, k);
+}
+
+/* Is B read best where it lies: neighbours along n, whole panels? */
+static bool
+direct(Contraction *c)
+{
+	const Ex *l = plainload(c->B);
+	const Sym *k, *rest;
+	int64_t N, M;
+
+	if (!l || c->nn != 1 || !sym_linear(c->lo->cx, l->idx[0], c->n[0], &k, &rest) || !sym_is(k, 1))
+		return false;
+	if (uses(c, l, c->n[0]) && gen_fvsym(c->g, rest) & gen_bit(c->g, c->n[0]))
+		return false;
+	return isconst(c->N, &N) && N % c->W == 0 && !(isconst(c->M, &M) && M > DirectRows);
+}
+
+/* Panels of NR columns that fit N exactly, where direct. */
+static void
+exactpanels(Contraction *c)
+{
+	int64_t N;
+
+	if (isconst(c->N, &N))
+		while (c->NV > 1 && N % (c->NV * c->W))
+			c->NV--;
+	c->NR = c->NV * c->W;
+}
+
+static bool
+blocksize(Contraction *c)
+{
+	int64_t K, N, most, bytes = dtypeinfo[c->dt].bytes;
+
+	if (!isconst(c->K, &K))
+		return false;
+	most = c->lo->opt.target->l2 / 2 / (K * c->NR * bytes);
+	if (K * c->NR * bytes > 2 << 20)
+		return false;
+	if (most < 1)
+		most = 1;
+	if (most * c->NR > 256)
+		most = 256 / c->NR ? 256 / c->NR : 1;
+	if (isconst(c->N, &N) && most > (N + c->NR - 1) / c->NR)
+		most = (N + c->NR - 1) / c->NR;
+	c->NP = most;
+	return true;
+}
+
+/* How A and B are read; false: plain loops do better. */
+static bool
+forms(Contraction *c)
+{
+	int64_t M, N;
+	bool few = isconst(c->M, &M) && M < PackRows;
+
+	if (isconst(c->M, &M) && M < LeastRows)
+		return false;
+	if (isconst(c->N, &N) && N < 4)
+		return false;
+	tilesize(c);
+	dependson(c, c->A, c->ao, &c->nao);
+	dependson(c, c->B, c->bo, &c->nbo);
+	c->aform = pack_const(c, true, &c->apack) ? APacked : ADirect;
+	if (c->aform == ADirect && !plainload(c->A))
+		return false;
+	if (pack_const(c, false, &c->bpack)) {
+		c->bform = BPacked;
+	} else if (direct(c) && (c->aform == ADirect || few || c->nk > 1)) {
+		exactpanels(c);
+		c->bform = BDirect;
+	} else {
+		c->bform = BBlock;
+		if (few || !blocksize(c))
+			return false;
+	}
+	c->MT = sym_ceildiv(c->lo->cx, c->M, sym_const(c->lo->cx, c->MR));
+	c->NT = sym_ceildiv(c->lo->cx, c->N, sym_const(c->lo->cx, c->NR));
+	return true;
+}
+
+static bool
+analyse(Contraction *c)
+{
+	const Ex *b;
+
+	if (c->nest->piece.n != 1 || c->nest->piece.v[0].nin)
+		return false;
+	c->p = &c->nest->piece.v[0];
+	for (int i = 0; i < c->nest->nouter; i++)
+		gen_declare(c->g, c->nest->outer[i]);
+	gen_fv(c->g, c->p->e);
+	if (!(c->fold = product(c->p->e)) || c->fold->nidx > MaxRank || c->nest->nouter > MaxRank)
+		return false;
+	b = uncast(c->fold->arg[0]);
+	c->dt = c->fold->dt;
+	c->A = ex_cast(c->lo->cx, c->dt, b->arg[0]);
+	c->B = ex_cast(c->lo->cx, c->dt, b->arg[1]);
+	c->nk = c->fold->nidx;
+	for (int i = 0; i < c->nk; i++) {
+		c->k[i] = c->fold->var[i];
+		c->kext[i] = c->fold->idx[i];
+	}
+	c->K = numel_of(c->lo->cx, c->kext, c->nk);
+	c->W = c->lo->opt.novector ? 1 : c->lo->opt.target->vecbytes / dtypeinfo[c->dt].bytes;
+	if (c->W < 2)
+		c->W = 1;
+	c->g->W = c->W;
+	return roles(c) && forms(c);
+}
+
+/* ---- the tile -------------------------------------------------------------------------------- */
+
+static const Sym *
+times(Contraction *c, const Sym *s, int64_t k)
+{
+	return sym_mul(c->lo->cx, s, sym_const(c->lo->cx, k));
+}
+
+static const Sym *
+plus(Contraction *c, const Sym *a, const Sym *b)
+{
+	return sym_add(c->lo->cx, a, b);
+}
+
+const Sym *
+contract_kflat(Contraction *c)
+{
+	const Sym *f = sym_const(c->lo->cx, 0);
+
+	for (int i = 0; i < c->nk; i++)
+		f = plus(c, sym_mul(c->lo->cx, f, c->kext[i]), c->k[i]);
+	return f;
+}
+
+const Sym *
+pack_outer(Contraction *c, const int *o, int n)
+{
+	const Sym *f = sym_const(c->lo->cx, 0);
+
+	for (int i = 0; i < n; i++)
+		f = plus(c, sym_mul(c->lo->cx, f, c->oext[o[i]]), c->o[o[i]]);
+	return f;
+}
+
+static KRef
+loadat(Contraction *c, int buf, const Sym *at, int lanes)
+{
+	c->g->k->buf.v[buf].read = true;
+	return gen_ins(c->g, (KIns){.op = KLoad, .dt = c->g->k->buf.v[buf].dt, .lanes = (uint8_t)lanes,
+	                            .buf = (uint16_t)buf, .a = gen_sym(c->g, at)});
+}
+
+/* Where vector v of B's row k lies, and in which buffer. */
+static const Sym *
+bindex(Contraction *c, const Sym *kf, int *buf)
+{
+	const Sym *at;
+
+	if (c->bform == BDirect) {
+		const Ex *l = plainload(c->B);
+		const Sym *col = times(c, c->jp, c->NR);
+		*buf = gen_buf(c->g, l->val);
+		return sym_subst(c->lo->cx, l->idx[0], &c->n[0], &col, 1);
+	}
+	if (c->bform == BPacked) {
+		*buf = gen_buf(c->g, &c->bpack->val);
+		at = plus(c, sym_mul(c->lo->cx, pack_outer(c, c->bo, c->nbo), c->NT), c->jp);
+	} else {
+		*buf = c->blockbuf;
+		at = c->jl;
+	}
+	return times(c, plus(c, sym_mul(c->lo->cx, at, c->K), kf), c->NR);
+}
+
+/* Row r of A at k, one lane. */
+static KRef
+aload(Contraction *c, const Sym *kf, int r, const Sym *const *row)
+{
+	if (c->aform == APacked) {
+		const Sym *at = plus(c, sym_mul(c->lo->cx, pack_outer(c, c->ao, c->nao), c->MT), c->mt);
+		at = times(c, plus(c, sym_mul(c->lo->cx, at, c->K), kf), c->MR);
+		return loadat(c, gen_buf(c->g, &c->apack->val), plus(c, at, sym_const(c->lo->cx, r)), 1);
+	}
+	return gen_ex(c->g, c->m ? ex_subst1(c->lo->cx, c->A, c->m, row[r]) : c->A);
+}
+
+static void
+kstep(Contraction *c, const Sym *kf, const KRef *acc, const Sym *const *row)
+{
+	Gen *g = c->g;
+	KRef b[16], a;
+	int buf;
+	const Sym *at = bindex(c, kf, &buf);
+
+	for (int v = 0; v < c->NV; v++)
+		b[v] = gen_cast(g, c->dt, loadat(c, buf, plus(c, at, sym_const(c->lo->cx, v * c->W)), c->W));
+	for (int r = 0; r < c->MR; r++) {
+		a = gen_splat(g, gen_cast(g, c->dt, aload(c, kf, r, row)), c->W);
+		for (int v = 0; v < c->NV; v++)
+			gen_set(g, acc[r * c->NV + v],
+			        gen_op(g, ScFma, c->dt, a, b[v], gen_get(g, acc[r * c->NV + v])));
+	}
+}
+
+static void
+hoistat(Contraction *c, const Sym *kf, const Sym *const *row)
+{
+	int buf;
+
+	gen_hoistsym(c->g, bindex(c, kf, &buf));
+	if (c->aform == ADirect && c->m)
+		for (int r = 0; r < c->MR; r++)
+			gen_hoist(c->g, ex_subst1(c->lo->cx, c->A, c->m, row[r]));
+}
+
+/* Loops over k: one if everything is packed, else one for each of its variables. */
+static void
+kloops(Contraction *c, int level, const KRef *acc, const Sym *const *row)
+{
+	Gen *g = c->g;
+	bool flat = c->aform == APacked && c->bform != BDirect;
+	const Sym *kf = flat ? c->flat : contract_kflat(c);
+	const Sym *var = flat ? c->flat : c->k[level], *ext = flat ? c->K : c->kext[level];
+	KRef loop;
+
+	hoistat(c, kf, row);
+	loop = gen_loop(g, LoopSerial, gen_int(g, DtI64, 0), gen_sym(g, ext), 1);
+	gen_bind(g, var, loop);
+	if (flat || level == c->nk - 1)
+		kstep(c, kf, acc, row);
+	else
+		kloops(c, level + 1, acc, row);
+	gen_unbind(g, var);
+	gen_end(g, loop);
+}
+
+/* The rows that this tile reads: beyond the last, the last again. */
+static void
+rows(Contraction *c, const Sym **row)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	const Sym *first = times(c, c->mt, c->MR);
+	bool whole = sym_divides(cx, sym_const(cx, c->MR), c->M);
+
+	for (int r = 0; r < c->MR; r++) {
+		row[r] = plus(c, first, sym_const(cx, r));
+		if (whole || c->aform == APacked)
+			continue;
+		KRef last = gen_sym(g, sym_sub(cx, c->M, sym_const(cx, 1)));
+		KRef at = gen_op(g, ScMin, DtI64, gen_sym(g, row[r]), last, 0);
+		row[r] = sym_fresh(cx, "r", 0, INT64_MAX);
+		gen_bind(g, row[r], at);
+	}
+}
+
+/* ---- the epilogue ------------------------------------------------------------------------------ */
+
+typedef struct Epilogue { Contraction *c; const Ex *e; const Sym *at; const Sym *mi, *ni; KRef nmax; const Sym *next; } Epilogue;
+
+static void
+epiloguestore(Gen *g, void *arg)
+{
+	Epilogue *w = arg;
+
+	gen_store(g, gen_buf(g, w->c->p->val), w->at, w->e);
+}
+
+static void
+epiloguerow(Gen *g, void *arg)
+{
+	Epilogue *w = arg;
+
+	gen_hoist(g, w->e);
+	gen_range(g, w->ni, gen_int(g, DtI64, 0), w->next ? gen_sym(g, w->next) : w->nmax, w->next, true,
+	          epiloguestore, w);
+}
+
+/* The value at row mi, column ni of the tile. */
+static void
+epilogueof(Contraction *c, Epilogue *w)
+{
+	Ctx *cx = c->lo->cx;
+	const Sym *old[MaxRank + 1], *with[MaxRank + 1], *at;
+	int n = 0;
+
+	w->c = c;
+	w->mi = sym_fresh(cx, "mi", 0, c->MR - 1);
+	w->ni = sym_fresh(cx, "ni", 0, c->NR - 1);
+	at = plus(c, times(c, w->mi, c->NR), w->ni);
+	w->e = replaced(cx, c->p->e, c->fold, ex_load(cx, c->tile, &at, 1));
+	if (c->m) {
+		old[n] = c->m;
+		with[n++] = plus(c, times(c, c->mt, c->MR), w->mi);
+	}
+	for (int i = 0; i < c->nn; i++) {
+		old[n] = c->n[i];
+		with[n++] = i < c->nn - 1 ? sym_const(cx, 0) : plus(c, times(c, c->jp, c->NR), w->ni);
+	}
+	w->e = ex_rewrite(cx, w->e, NULL, NULL, old, with, n);
+	w->at = sym_subst(cx, c->p->at, old, with, n);
+	gen_declare(c->g, w->mi);
+	gen_declare(c->g, w->ni);
+	gen_fv(c->g, w->e);
+}
+
+static void
+epilogue(Contraction *c)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	Epilogue w = {0};
+	const Sym *m0 = times(c, c->mt, c->MR), *n0 = times(c, c->jp, c->NR);
+	bool rows = sym_divides(cx, sym_const(cx, c->MR), c->M);
+	KRef mmax = gen_int(g, DtI64, c->MR);
+
+	epilogueof(c, &w);
+	if (sym_divides(cx, sym_const(cx, c->NR), c->N))
+		w.next = sym_const(cx, c->NR);
+	else
+		w.nmax = gen_op(g, ScMin, DtI64, gen_sym(g, sym_sub(cx, c->N, n0)), gen_int(g, DtI64, c->NR), 0);
+	if (!rows)
+		mmax = gen_op(g, ScMin, DtI64, gen_sym(g, sym_sub(cx, c->M, m0)), mmax, 0);
+	gen_range(g, w.mi, gen_int(g, DtI64, 0), mmax, NULL, false, epiloguerow, &w);
+}
+
+static void
+tile(Contraction *c)
+{
+	Gen *g = c->g;
+	KRef acc[256], zero = gen_splat(g, gen_float(g, c->dt, 0), c->W);
+	const Sym *row[64];
+
+	rows(c, row);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		acc[i] = gen_var(g, zero);
+	kloops(c, 0, acc, row);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		gen_ins(g, (KIns){.op = KStore, .dt = c->dt, .lanes = (uint8_t)c->W, .buf = (uint16_t)c->tilebuf,
+		                  .a = gen_int(g, DtI64, (int64_t)(i / c->NV) * c->NR + i % c->NV * c->W),
+		                  .b = gen_get(g, acc[i])});
+	epilogue(c);
+}
+
+/* ---- loops around the tile ------------------------------------------------------------------------ */
+
+static KRef
+openloop(Contraction *c, const Sym *var, KRef from, KRef to)
+{
+	KRef loop = gen_loop(c->g, LoopSerial, from, to, 1);
+
+	gen_bind(c->g, var, loop);
+	return loop;
+}
+
+static void
+closeloop(Contraction *c, const Sym *var, KRef loop)
+{
+	gen_unbind(c->g, var);
+	gen_end(c->g, loop);
+}
+
+static KRef
+izero(Contraction *c)
+{
+	return gen_int(c->g, DtI64, 0);
+}
+
+/* Rows that stay in the cache while panels of a constant B pass by. */
+static int64_t
+rowtiles(Contraction *c)
+{
+	int64_t K, n;
+
+	if (!isconst(c->K, &K))
+		K = 512;
+	n = c->lo->opt.target->l2 / 2 / (K * dtypeinfo[c->dt].bytes) / c->MR;
+	return n < 8 ? 8 : n;
+}
+
+/* One panel of B, the row tiles of a block of rows. */
+static void
+panelbody(Contraction *c, KRef from, KRef to)
+{
+	KRef loop = openloop(c, c->mt, from, to);
+
+	tile(c);
+	closeloop(c, c->mt, loop);
+}
+
+/* A block of B is packed; all row tiles, panels inside. */
+static void
+blockbody(Contraction *c, const Sym *nb)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	const Sym *p0 = times(c, nb, c->NP);
+	KRef panels, loop, inner;
+
+	panels = gen_int(g, DtI64, c->NP);
+	if (!sym_divides(cx, sym_const(cx, c->NP), c->NT))
+		panels = gen_op(g, ScMin, DtI64, panels, gen_sym(g, sym_sub(cx, c->NT, p0)), 0);
+	pack_block(c, p0, panels);
+	loop = openloop(c, c->mt, izero(c), gen_sym(g, c->MT));
+	inner = openloop(c, c->jl, izero(c), panels);
+	gen_bind(g, c->jp, gen_add(g, gen_sym(g, p0), inner));
+	tile(c);
+	gen_unbind(g, c->jp);
+	closeloop(c, c->jl, inner);
+	closeloop(c, c->mt, loop);
+}
+
+typedef struct Task { const Sym *var, *ext; } Task;
+
+/* The parallel loop: its index is split into those of the tasks' variables, the last fastest. */
+static KRef
+opentasks(Contraction *c, const Task *t, int n)
+{
+	Gen *g = c->g;
+	const Sym *all = sym_const(c->lo->cx, 1);
+	bool par = c->lo->opt.threads > 1;
+	KRef loop, rest;
+
+	for (int i = 0; i < n; i++)
+		all = sym_mul(c->lo->cx, all, t[i].ext);
+	g->k->parallel = par ? all : NULL;
+	loop = rest = gen_loop(g, par ? LoopParallel : LoopSerial, izero(c), gen_sym(g, all), 1);
+	for (int i = n; i-- > 0; ) {
+		KRef ext = i ? gen_sym(g, t[i].ext) : 0;
+		if (i && sym_is(t[i].ext, 1)) {
+			gen_bind(g, t[i].var, izero(c));
+			continue;
+		}
+		gen_bind(g, t[i].var, i ? gen_op(g, ScFmod, DtI64, rest, ext, 0) : rest);
+		if (i)
+			rest = gen_op(g, ScQuot, DtI64, rest, ext, 0);
+	}
+	return loop;
+}
+
+static void
+write(Contraction *c)
+{
+	Ctx *cx = c->lo->cx;
+	Gen *g = c->g;
+	Task t[MaxRank + 3];
+	int n = 0;
+	int64_t mb = rowtiles(c);
+	const Sym *blk = sym_fresh(cx, "b", 0, INT64_MAX);
+	KRef loop;
+
+	for (int i = 0; i < c->no; i++)
+		t[n++] = (Task){c->o[i], c->oext[i]};
+	if (c->bform == BBlock) {
+		t[n++] = (Task){blk, sym_ceildiv(cx, c->NT, sym_const(cx, c->NP))};
+		loop = opentasks(c, t, n);
+		blockbody(c, blk);
+	} else {
+		t[n++] = (Task){blk, sym_ceildiv(cx, c->MT, sym_const(cx, mb))};
+		t[n++] = (Task){c->jp, c->NT};
+		loop = opentasks(c, t, n);
+		KRef from = gen_mul(g, gen_sym(g, blk), gen_int(g, DtI64, mb));
+		KRef to = gen_op(g, ScMin, DtI64, gen_add(g, from, gen_int(g, DtI64, mb)), gen_sym(g, c->MT), 0);
+		panelbody(c, from, to);
+	}
+	for (int i = 0; i < n; i++)
+		gen_unbind(g, t[i].var);
+	gen_end(g, loop);
+}
+
+/* A fresh variable of a loop. */
+static const Sym *
+loopvar(Contraction *c, const char *stem, const Sym *ext)
+{
+	const Sym *v = sym_fresh(c->lo->cx, stem, 0, ext->hi == INT64_MAX ? INT64_MAX : ext->hi - 1);
+
+	gen_declare(c->g, v);
+	return v;
+}
+
+static Val *
+localval(Contraction *c, const char *name, int64_t count)
+{
+	Val *v = NEW(c->lo->a, Val);
+	const Sym *n = sym_const(c->lo->cx, count);
+
+	v->type = type_tensor(c->lo->cx, c->dt, 1, &n);
+	v->name = intern_str(c->lo->cx, name);
+	return v;
+}
+
+static void
+buffers(Contraction *c)
+{
+	int64_t K, ow;
+
+	gen_buf(c->g, c->p->val);
+	c->tile = localval(c, "tile", (int64_t)c->MR * c->NR);
+	c->tilebuf = gen_localbuf(c->g, c->tile, c->tile->name, c->dt, KStack, (int64_t)c->MR * c->NR, NULL);
+	if (c->bform != BBlock || !isconst(c->K, &K))
+		return;
+	c->blockbuf = gen_localbuf(c->g, NULL, intern_str(c->lo->cx, "block"), c->dt, KStack, c->NP * K * c->NR, NULL);
+	ow = isconst(c->next[c->nn - 1], &ow) ? ow : 0;
+	c->line = c->NP * c->NR + 2 * ow + 2 * c->W;
+	c->linebuf = c->nn > 1 ? gen_localbuf(c->g, NULL, intern_str(c->lo->cx, "line"), c->dt, KStack, c->line, NULL) : -1;
 }
 
 Kernel *
 contract_kernel(Lower *lo, Group *gr, Gen **gen)
 {
-	(void)lo;
-	(void)gr;
-	(void)gen;
-	return NULL;
+	Contraction *c = NEW(lo->a, Contraction);
+	int64_t M, N, K;
+
+	c->lo = lo;
+	c->nest = nest_prepare(lo, gr);
+	c->g = c->nest->g;
+	if (!analyse(c)) {
+		lo->nkernel--;
+		return NULL;
+	}
+	c->mt = loopvar(c, "mt", c->MT);
+	c->jp = loopvar(c, "jp", c->NT);
+	c->jl = loopvar(c, "jl", sym_const(lo->cx, c->NP + 1));
+	c->flat = loopvar(c, "kf", c->K);
+	buffers(c);
+	write(c);
+	M = sizeof_(c->M), N = sizeof_(c->N), K = sizeof_(c->K);
+	c->g->k->flops = 2 * M * N * K;
+	*gen = c->g;
+	return c->g->k;
 }

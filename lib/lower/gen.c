@@ -531,8 +531,8 @@ motion(Gen *g, const Sym *s)
 }
 
 /* Make the parts of an index that are ready here. */
-static void
-hoistsym(Gen *g, const Sym *s)
+void
+gen_hoistsym(Gen *g, const Sym *s)
 {
 	const Sym **var = NULL, *part;
 	int n = 0;
@@ -787,16 +787,16 @@ hoistparts(Gen *g, Map *seen, const Ex *e)
 	/* A guarded load is one thing. */
 	if (e->kind == ExOp && e->sc == ScSelect && e->arg[1]->kind == ExLoad && ex_iszero(e->arg[2])) {
 		hoistparts(g, seen, e->arg[0]);
-		hoistsym(g, e->arg[1]->idx[0]);
+		gen_hoistsym(g, e->arg[1]->idx[0]);
 		return;
 	}
 	for (int i = 0; i < e->narg; i++)
 		hoistparts(g, seen, e->arg[i]);
 	if (e->cond)
 		hoistparts(g, seen, e->cond);
-	hoistsym(g, e->sym);
+	gen_hoistsym(g, e->sym);
 	for (int i = 0; i < e->nidx; i++)
-		hoistsym(g, e->idx[i]);
+		gen_hoistsym(g, e->idx[i]);
 }
 
 void

@@ -135,6 +135,7 @@ Vset  gen_bit(Gen *, const Sym *var);
 KRef  gen_sym(Gen *, const Sym *);               /* scalar i64 (f64); lane 0 where it varies */
 KRef  gen_ex(Gen *, const Ex *);                 /* lanes 1 if it does not vary */
 void  gen_hoist(Gen *, const Ex *);              /* emit here whatever of e is ready */
+void  gen_hoistsym(Gen *, const Sym *);
 void  gen_store(Gen *, int buf, const Sym *index, const Ex *value);
 void  gen_remember(Gen *, const void *key, KRef);
 KRef  gen_recall(Gen *, const void *key);

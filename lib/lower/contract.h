@@ -1,0 +1,56 @@
+/* contract.h - one contraction: a sum of products over a grid of outputs.
+ *
+ *     out[o.., m, n..] = epilogue(sum over k.. of A(o, m, k)*B(o, n, k))
+ *
+ * Output variables: N, the ones that B alone depends on, ending with the one
+ * along which the result lies in memory (lanes); M, one that A alone depends
+ * on (rows of the register tile); all others, O, are loops outside.
+ */
+#ifndef CONTRACT_H
+#define CONTRACT_H
+#include "lower/lower.h"
+
+enum bform { BPacked,       /* constant: panels [o.., n/NR][k][NR] made when compiling */
+             BBlock,        /* panels of a block of columns, packed as the kernel runs */
+             BDirect };     /* read where it lies: n moves by one */
+enum aform { APacked,       /* constant: panels [o.., m/MR][k][MR] */
+             ADirect };     /* read where it lies */
+
+typedef struct Contraction {
+	Lower *lo;
+	Gen   *g;
+	Nest  *nest;
+	Piece *p;
+	const Ex *fold, *A, *B;
+	enum dtype dt;                   /* of the accumulators */
+	int    W;                        /* lanes */
+	int    MR, NV, NR;               /* tile: rows, vectors, columns = NV*W */
+	const Sym *m, *M;                /* the row variable and its extent; m NULL: one row */
+	int    nn;                       /* N variables: the last nn outer variables */
+	const Sym *n[MaxRank], *next[MaxRank];
+	const Sym *N;                    /* columns in all */
+	int    no;
+	const Sym *o[MaxRank], *oext[MaxRank];
+	int    nk;
+	const Sym *k[MaxRank], *kext[MaxRank];
+	const Sym *K;
+	enum aform aform;
+	enum bform bform;
+	int64_t NP;                      /* BBlock: panels to a block */
+	const Sym *MT, *NT;              /* tiles of rows, panels of columns */
+	Packed *apack, *bpack;
+	int    ao[MaxRank], nao, bo[MaxRank], nbo;   /* which o A, B depend on: outer dimensions of packs */
+	/* While writing */
+	int    tilebuf, blockbuf, linebuf;
+	Val   *tile;
+	const Sym *mt, *jp, *jl;         /* row tile; panel in all, panel in the block */
+	const Sym *flat;                 /* k as one variable */
+	int64_t line;                    /* elements of the line buffer */
+} Contraction;
+
+/* pack.c */
+bool pack_const(Contraction *, bool rows, Packed **out);   /* false: not a constant that can be packed */
+void pack_block(Contraction *, const Sym *panel0, KRef panels);  /* emit the packing of a block that begins at panel0 */
+const Sym *pack_outer(Contraction *, const int *o, int n);  /* number of the pack for the o at hand */
+const Sym *contract_kflat(Contraction *);                   /* k.. as one number */
+#endif
