@@ -26,12 +26,16 @@ struct Alias {
 	int version;             /* the root's: how often it was written */
 };
 
+/* A tensor as the program sees it: `y = x.add_(1)` makes y the same tensor as x, and
+ * x.t_() makes both another view. */
+typedef struct Tens { Alias *is; } Tens;
+
 typedef struct Fun {
 	Module *mod;
 	Graph *g;
 	Ctx *cx;
 	Arena *a;
-	Map alias;               /* Val * to Alias *; looked up only */
+	Map tens;                /* Val * to Tens *; looked up only */
 	VEC(Node *) dead;        /* writers that were replaced */
 } Fun;
 
@@ -72,18 +76,25 @@ relink(Use *u, Val *v)
 
 /* ---- reading and writing ------------------------------------------------------- */
 
+static Tens *
+tensor(Fun *f, Val *v)
+{
+	Tens *t = map_get(&f->tens, v);
+
+	if (t == NULL) {
+		t = NEW(f->a, Tens);
+		t->is = NEW(f->a, Alias);
+		t->is->root = t->is;
+		t->is->cur = v;
+		map_put(f->a, &f->tens, v, t);
+	}
+	return t;
+}
+
 static Alias *
 alias(Fun *f, Val *v)
 {
-	Alias *a = map_get(&f->alias, v);
-
-	if (a == NULL) {
-		a = NEW(f->a, Alias);
-		a->root = a;
-		a->cur = v;
-		map_put(f->a, &f->alias, v, a);
-	}
-	return a;
+	return tensor(f, v)->is;
 }
 
 /* The value now; NULL: reported. */
@@ -132,12 +143,12 @@ static void
 refresh1(void *arg, Use *u)
 {
 	Refresh *r = arg;
-	Alias *a = map_get(&r->f->alias, u->val);
+	Tens *t = map_get(&r->f->tens, u->val);
 	Val *v;
 
-	if (a == NULL || r->bad)
+	if (t == NULL || r->bad)
 		return;
-	if ((v = value(r->f, a, r->n)) == NULL)
+	if ((v = value(r->f, t->is, r->n)) == NULL)
 		r->bad = true;
 	else if (v != u->val)
 		relink(u, v);
@@ -342,19 +353,19 @@ functional(Fun *f, Node *n, Arg **arg)
 
 /* The tensors that n writes, in order. */
 static int
-targets(Fun *f, Node *n, Alias ***list)
+targets(Fun *f, Node *n, Tens ***list)
 {
-	VEC(Alias *) v = {0};
+	VEC(Tens *) v = {0};
 
 	for (int k = 0; k < n->narg; k++) {
 		const Arg *a = &n->arg[k];
 		if (!n->op->param[k].mutated)
 			continue;
 		if (a->kind == ArgVal)
-			vec_push(f->a, &v, alias(f, a->use->val));
+			vec_push(f->a, &v, tensor(f, a->use->val));
 		for (int j = 0; a->kind == ArgList && j < a->list.n; j++)
 			if (a->list.v[j].kind == ArgVal)
-				vec_push(f->a, &v, alias(f, a->list.v[j].use->val));
+				vec_push(f->a, &v, tensor(f, a->list.v[j].use->val));
 	}
 	*list = v.v;
 	return v.n;
@@ -443,7 +454,8 @@ reshaping(Fun *f, Node *n, bool *done)
 {
 	const char *name = stripped(f, n->op->name);
 	const OpDef *op = name ? op_find(name) : NULL;
-	Val *old, *v, **res;
+	Val *v, **res;
+	Tens *self;
 	Alias *was;
 	Arg *arg;
 	int nres = 1;
@@ -453,8 +465,8 @@ reshaping(Fun *f, Node *n, bool *done)
 	if (op == NULL || op->nparam == 0 || !op->param[0].alias || op->param[0].mutated)
 		return true;
 	*done = true;
-	old = arg_tensor(n, 0);
-	was = alias(f, old);
+	self = tensor(f, arg_tensor(n, 0));
+	was = self->is;
 	if (!refresh(f, n) || functional(f, n, &arg) == NULL)
 		return false;
 	if (op->expand && !isview(op)) {
@@ -474,9 +486,9 @@ reshaping(Fun *f, Node *n, bool *done)
 		      n->op->name);
 		return false;
 	}
-	map_put(f->a, &f->alias, old, was);
+	self->is = was;
 	if (n->nout)
-		map_put(f->a, &f->alias, &n->out[0], was);
+		map_put(f->a, &f->tens, &n->out[0], self);
 	vec_push(f->a, &f->dead, n);
 	return true;
 }
@@ -484,7 +496,7 @@ reshaping(Fun *f, Node *n, bool *done)
 static bool
 mutation(Fun *f, Node *n)
 {
-	Alias **to;
+	Tens **to;
 	Val **res, *v;
 	int nto, nres;
 	bool done;
@@ -505,13 +517,13 @@ mutation(Fun *f, Node *n)
 	}
 	for (int k = 0; k < nto; k++) {
 		Str name = k < n->nout ? n->out[k].name : NULL;
-		if ((v = fitted(f, n, res[k], to[k]->cur->type)) == NULL ||
-		    !overwrite(f, to[k], v, n))
+		if ((v = fitted(f, n, res[k], to[k]->is->cur->type)) == NULL ||
+		    !overwrite(f, to[k]->is, v, n))
 			return false;
 		if (name && v->def->id > n->id)
 			val_rename(f->g, v, name);
 		if (k < n->nout)
-			map_put(f->a, &f->alias, &n->out[k], to[k]);
+			map_put(f->a, &f->tens, &n->out[k], to[k]);
 	}
 	vec_push(f->a, &f->dead, n);
 	return true;
@@ -540,7 +552,7 @@ node(Fun *f, Node *n)
 	if (!refresh(f, n))
 		return false;
 	if (base)
-		map_put(f->a, &f->alias, &n->out[0], viewof(f, n, base));
+		tensor(f, &n->out[0])->is = viewof(f, n, base);
 	return true;
 }
 
@@ -584,11 +596,11 @@ mutates(const Graph *g)
 static Val *
 written(Fun *f, Val *v)
 {
-	Alias *a = v ? map_get(&f->alias, v) : NULL;
+	Tens *t = v ? map_get(&f->tens, v) : NULL;
 
-	if (a == NULL || a->root->version == 0)
+	if (t == NULL || t->is->root->version == 0)
 		return NULL;
-	return a->root->cur;
+	return t->is->root->cur;
 }
 
 static enum outkind
