@@ -424,7 +424,7 @@ static bool
 postfix(Fn *f, const Tok *at, Tv *v, int nest)
 {
 	for (;;) {
-		if (v->kind == TvAttr && !isop(f, 0, ".") && !isop(f, 0, "(") && !attribute(f, at, v))
+		if (v->kind == TvAttr && !f->path && !isop(f, 0, ".") && !isop(f, 0, "(") && !attribute(f, at, v))
 			return false;
 		if (isop(f, 0, ".") && peek(f, 1)->kind == TkName) {
 			Str name = text(f, peek(f, 1));
@@ -457,7 +457,10 @@ postfix(Fn *f, const Tok *at, Tv *v, int nest)
 
 			if (v->kind == TvAttr && child(f, v->name) < 0)
 				return callmodule(f, at, v->name);
-			if (!arguments(f, &a, nest))
+			f->path += strcmp(name, "getattr") == 0;     /* of getattr(self.layers, "0") */
+			bool ok = arguments(f, &a, nest);
+			f->path -= strcmp(name, "getattr") == 0;
+			if (!ok)
 				return false;
 			f->loc = place(f, at);
 			if (v->kind == TvAttr) {           /* self.body(x): as invoke_subgraph */

@@ -101,6 +101,7 @@ typedef struct Fn {
 	const Annot *annot;     /* claimed by the statement */
 	Str     target;         /* name that the statement gives; NULL */
 	int     depth;          /* of inlined definitions */
+	int     path;           /* inside getattr(...): self.x is a path, not yet a value */
 	bool    then;           /* just after a condition that holds */
 	bool    builtin;        /* a definition of torchfn.def: places are the caller's */
 	bool    inlined;        /* its parameters are actual[], its result goes to *result */

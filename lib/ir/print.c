@@ -6,8 +6,8 @@
  * is used or has a name of its own.  A size among the arguments is printed as the
  * name of a value that holds it, if one was defined before, else as sym('2*s77').
  */
-#include <ctype.h>
 #include <math.h>
+#include <stdlib.h>
 #include "ir/ir.h"
 
 /* ---- text ------------------------------------------------------------------------ */
@@ -175,13 +175,30 @@ static bool
 isdefault(Ctx *cx, const OpDef *op, const Node *n, int i)
 {
 	const char *d = op->param[i].dflt, *s;
+	const Arg *a = &n->arg[i];
+	size_t len;
+	char *e;
 
 	if (!d)
 		return false;
-	s = arg_str_of(cx, &n->arg[i]);
+	s = arg_str_of(cx, a);
 	if (strcmp(s, d) == 0)
 		return true;
-	return n->arg[i].kind == ArgList && n->arg[i].list.n == 0 && strcmp(d, "[]") == 0;
+	len = strlen(d);
+	switch (a->kind) {
+	case ArgStr:                          /* the schema's quotes are either kind, or none */
+		if (len >= 2 && (*d == '\'' || *d == '"'))
+			return strlen(a->s) == len - 2 && memcmp(a->s, d + 1, len - 2) == 0;
+		return strcmp(a->s, d) == 0;
+	case ArgFloat:
+		return strtod(d, &e) == a->f && e != d && !*e && !signbit(a->f);
+	case ArgMemfmt:
+		return strcmp(s + strlen("torch."), d) == 0;
+	case ArgList:
+		return a->list.n == 0 && strcmp(d, "[]") == 0;
+	default:
+		return false;
+	}
 }
 
 static void
