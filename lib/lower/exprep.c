@@ -178,7 +178,7 @@ guardselect(Guarding *w, const Ex *e, const Ex *cond)
 
 	a = guard(w, e->arg[1], all(cx, cond, c));
 	b = guard(w, e->arg[2], all(cx, cond, no));
-	if (e->arg[1]->kind == ExLoad && ex_iszero(b))
+	if (e->arg[1]->kind == ExLoad && a->kind == ExOp && a->sc == ScSelect && ex_iszero(b))
 		return a;               /* the guarded load is the select */
 	return ex_op(cx, ScSelect, c, a, b);
 }
