@@ -433,11 +433,28 @@ placeconst(Memory *m, Buf *b, int64_t bytes)
 	b->offset = sym_const(m->w->lo->cx, at);
 }
 
+/* A size found as the model runs is not known when the arena is measured: take its bound. */
+static const Sym *
+bounded(Planning *w, const Sym *e)
+{
+	const Sym **var = NULL, *with;
+	int n = 0;
+
+	sym_vars(w->lo->a, e, &var, &n);
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < w->plan->step.n; k++)
+			if (w->plan->step.v[k].define == var[i] && var[i]->hi < INT64_MAX) {
+				with = sym_const(w->lo->cx, var[i]->hi);
+				e = sym_subst(w->lo->cx, e, &var[i], &with, 1);
+			}
+	return e;
+}
+
 static void
 placevarying(Memory *m, Buf *b)
 {
 	Ctx *cx = m->w->lo->cx;
-	const Sym *bytes = sym_mul(cx, b->count, sym_const(cx, dtypeinfo[b->dt].bytes));
+	const Sym *bytes = sym_mul(cx, bounded(m->w, b->count), sym_const(cx, dtypeinfo[b->dt].bytes));
 
 	bytes = sym_mul(cx, sym_ceildiv(cx, bytes, sym_const(cx, Align)), sym_const(cx, Align));
 	for (int i = 0; i < m->slot.n; i++)
@@ -465,7 +482,7 @@ arena(Planning *w)
 			order[n++] = &w->plan->buf.v[i];
 	qsort(order, (size_t)n, sizeof *order, bystart);
 	for (int i = 0; i < n; i++) {
-		if (sym_isconst(order[i]->count, &count))
+		if (sym_isconst(bounded(w, order[i]->count), &count))
 			placeconst(&m, order[i], rounded(count * dtypeinfo[order[i]->dt].bytes));
 		else
 			vec_push(w->lo->a, &m.varying, order[i]);

@@ -115,7 +115,7 @@ place(Run *r, uint8_t *arena, int i)
 	case HomeInput:  r->buf[i] = r->in[b->index].data; break;
 	case HomeOutput:
 		if (!r->out[b->index].data)
-			r->out[b->index].data = arena_alloc(r->a, (size_t)(size(r, b->count) + 1) * 16, 64);
+			r->out[b->index].data = arena_alloc(r->a, (size_t)(size(r, b->count) + 4096) * 16, 64);
 		r->buf[i] = r->out[b->index].data;
 		break;
 	case HomeArena:
@@ -283,8 +283,20 @@ compare(Test *t, const Sample *s, const char *what, int o, const Tensor *got, co
 		}
 }
 
+/* Inputs from the second on are weights, known when compiling. */
 static void
-lowered(Test *t, const char *text, bool symbolic, const char *target, int threads)
+asweights(Sample *s)
+{
+	for (int i = 1; i < s->nin; i++) {
+		Weight *w = NEW(s->a, Weight);
+		*w = (Weight){.fqn = s->val[i]->name, .type = s->val[i]->type, .data = s->in[i].data, .bytes = s->in[i].bytes};
+		s->mod->in.v[i].kind = InParam;
+		s->mod->in.v[i].weight = w;
+	}
+}
+
+static void
+lowered(Test *t, const char *text, bool symbolic, const char *target, int threads, bool weights)
 {
 	Sample s;
 	Tensor want[64] = {{0}}, got[64] = {{0}};
@@ -303,6 +315,8 @@ lowered(Test *t, const char *text, bool symbolic, const char *target, int thread
 	if (!expanded(t, &s))
 		return;
 	signature(&s, nout);
+	if (weights)
+		asweights(&s);
 	if (!(r.p = lower_graph(s.g, &o))) {
 		complain(t, "%s: %s: is not lowered", text, what);
 		return;
@@ -336,15 +350,69 @@ operator_(const OpDef *op, const char *show)
 		if (setjmp(t.bug)) {
 			complain(&t, "%s: internal error", op->sample[i]);
 		} else if (show) {
-			lowered(&t, op->sample[i], false, show, 1);
+			lowered(&t, op->sample[i], false, show, 1, false);
 		} else {
-			lowered(&t, op->sample[i], false, "c99", 1);
-			lowered(&t, op->sample[i], false, "x86-64-v4", 4);
-			lowered(&t, op->sample[i], true, "x86-64-v3", 1);
-			lowered(&t, op->sample[i], true, "x86-64-v2", 4);
+			lowered(&t, op->sample[i], false, "c99", 1, false);
+			lowered(&t, op->sample[i], false, "x86-64-v4", 4, false);
+			lowered(&t, op->sample[i], true, "x86-64-v3", 1, false);
+			lowered(&t, op->sample[i], true, "x86-64-v2", 4, false);
 		}
 	fclose(t.diag.out);
 	tap(t.bad == 0, op->name, op->file, op->line);
+	for (char *l = t.bad ? strtok_r(t.log, "\n", &save) : NULL; l; l = strtok_r(NULL, "\n", &save))
+		printf("#   %s\n", l);
+	ctx_free(t.cx);
+	free(t.log);
+}
+
+/* ---- contractions large enough for tiles -------------------------------------------------- */
+
+static const struct { const char *op, *text; } large[] = {
+	{"aten.mm.default", "f32[37,70], f32[70,45]"},
+	{"aten.mm.default", "f32[48,64], f32[64,96]"},
+	{"aten.mm.default", "f64[13,20], f64[20,19]"},
+	{"aten.mm.default", "bf16[24,40], bf16[40,33]"},
+	{"aten.mm.default", "f32[2,40], f32[40,64]"},
+	{"aten.mm.default", "f32[1,40], f32[40,64]"},
+	{"aten.linear.default", "f32[3,17,40], f32[35,40], f32[35]"},
+	{"aten.linear.default", "f32[130,24], f32[64,24], None"},
+	{"aten.bmm.default", "f32[3,40,24], f32[3,24,64]"},
+	{"aten.bmm.default", "f32[3,25,33], f32[3,33,31]"},
+	{"aten.baddbmm.default", "f32[2,20,40], f32[2,20,16], f32[2,16,40] beta=0.5 alpha=2.0"},
+	{"aten.convolution.default", "f32[2,5,13,11], f32[20,5,3,3], f32[20] [1,1] [1,1] [1,1] False [0,0] 1"},
+	{"aten.convolution.default", "f32[1,6,17,18], f32[16,6,5,3], None [2,2] [2,1] [1,1] False [0,0] 1"},
+	{"aten.convolution.default", "f32[2,16,9,9], f32[24,16,1,1], f32[24] [1,1] [0,0] [1,1] False [0,0] 1"},
+	{"aten.convolution.default", "f32[1,8,12,12], f32[16,4,3,3], None [1,1] [2,2] [2,2] False [0,0] 2"},
+	{"aten.convolution.default", "f32[1,12,6,7], f32[12,9,3,3], None [2,2] [1,1] [1,1] True [1,1] 1"},
+	{"aten.convolution.default", "f32[2,16,10,10], f32[16,1,3,3], f32[16] [1,1] [1,1] [1,1] False [0,0] 16"},
+	{"aten.convolution.default", "f32[2,6,50], f32[9,6,5], f32[9] [1] [2] [1] False [0] 1"},
+	{"aten.convolution.default", "f32[1,3,6,7,8], f32[10,3,3,3,3], None [1,1,1] [1,1,1] [1,1,1] False [0,0,0] 1"},
+	{"aten._scaled_dot_product_flash_attention_for_cpu.default", "f32[2,3,20,16], f32[2,3,37,16], f32[2,3,37,16]"},
+};
+
+static void
+contraction(const char *name, const char *text, const char *show)
+{
+	const OpDef *op = op_find(name);
+	Test t = {.op = op, .show = show};
+	char *save = NULL;
+	static const char *const targets[] = {"c99", "x86-64-v2", "x86-64-v3", "x86-64-v4"};
+
+	t.diag.out = open_memstream(&t.log, &t.size);
+	t.cx = ctx_new(&t.diag);
+	ctx_onbug(t.cx, onbug, &t);
+	if (setjmp(t.bug)) {
+		complain(&t, "%s: internal error", text);
+	} else {
+		for (int i = 0; i < COUNT(targets); i++)
+			for (int w = 0; w < 2; w++)
+				if (!show || strcmp(show, targets[i]) == 0)
+					lowered(&t, text, false, targets[i], 1 + 3 * (i == 3), w);
+		if (!show)
+			lowered(&t, text, true, "x86-64-v4", 1, false);
+	}
+	fclose(t.diag.out);
+	tap(t.bad == 0, text, name, 0);
 	for (char *l = t.bad ? strtok_r(t.log, "\n", &save) : NULL; l; l = strtok_r(NULL, "\n", &save))
 		printf("#   %s\n", l);
 	ctx_free(t.cx);
@@ -356,6 +424,9 @@ main(int argc, char **argv)
 {
 	const char *only = argc > 1 ? argv[1] : "";
 
+	for (int i = 0; i < COUNT(large); i++)
+		if (strstr(large[i].op, only) || (argc > 1 && strcmp(only, "large") == 0))
+			contraction(large[i].op, large[i].text, argc > 2 ? argv[2] : NULL);
 	for (int k = 0; k < noptab; k++)
 		if (optab[k].nsample && strstr(optab[k].name, only))
 			operator_(&optab[k], argc > 2 ? argv[2] : NULL);
