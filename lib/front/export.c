@@ -286,6 +286,8 @@ result(Scope *s, Node *n, int i, Str name, const Type *t)
 {
 	Val *v = &n->out[i];
 
+	if (lookup(s, name))
+		return bad(s->r, "\"%s\" is defined twice", name);
 	v->type = t;
 	if (i == 0)
 		n->annot = t;
@@ -501,6 +503,7 @@ readnode(Scope *s, const Json *node)
 	Call c = { .inputs = need(r, node, "inputs", JsonArray),
 	           .outputs = need(r, node, "outputs", JsonArray) };
 	Str target, name;
+	Json *given;
 	Node *n;
 	int w;
 
@@ -523,9 +526,12 @@ readnode(Scope *s, const Json *node)
 	n = make(s, &c, nresult(&c));
 	if (n == NULL)
 		return false;
-	if (c.name)
-		n->name = c.name;
-	return results(s, n, &c);
+	if (!results(s, n, &c))
+		return false;
+	given = get(r, node, "name");
+	if (n->nout != 1 && given && given->kind == JsonStr)
+		node_rename(n, given->s);
+	return true;
 }
 
 /* ---- graphs ------------------------------------------------------------------------------ */
