@@ -8,6 +8,23 @@
 #include <stdlib.h>
 #include "artifact.h"
 
+/* A library that somebody made of the C product has no fxcc_module, but the function
+ * NAME_module; NAME is tried as the stem of the file. */
+static const fxcc_module *
+by_name(void *h, const char *path)
+{
+	const char *base = strrchr(path, '/');
+	char name[256];
+	const fxcc_module *(*f)(void);
+	size_t n;
+
+	base = base ? base + 1 : path;
+	n = strcspn(base, ".");
+	snprintf(name, sizeof name, "%.*s_module", (int)n, base);
+	*(void **)&f = dlsym(h, name);
+	return f ? f() : NULL;
+}
+
 const fxcc_module *
 artifact_load(const char *path, char *why, size_t n)
 {
@@ -17,9 +34,15 @@ artifact_load(const char *path, char *why, size_t n)
 
 	snprintf(here, sizeof here, "%s%s", strchr(path, '/') ? "" : "./", path);
 	h = dlopen(here, RTLD_NOW | RTLD_LOCAL);
-	m = h ? dlsym(h, "fxcc_module") : NULL;
-	if (m == NULL) {
+	if (h == NULL) {
 		snprintf(why, n, "cannot load: %s", dlerror());
+		return NULL;
+	}
+	m = dlsym(h, "fxcc_module");
+	if (m == NULL)
+		m = by_name(h, path);
+	if (m == NULL) {
+		snprintf(why, n, "cannot load: %s has no symbol fxcc_module", path);
 		return NULL;
 	}
 	if (m->abi_major != FXCC_ABI_MAJOR || m->size < offsetof(fxcc_module, nstate)) {

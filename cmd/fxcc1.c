@@ -178,6 +178,13 @@ jobs(const Options *o)
 	return n < 1 ? 1 : n > 16 ? 16 : n;
 }
 
+/* Workers that arenas are planned for. */
+static int
+threads(const Options *o)
+{
+	return o->threads && strcmp(o->threads, "none") != 0 ? 16 : 1;
+}
+
 static void
 print_plan(const void *p, Text *t)
 {
@@ -190,7 +197,7 @@ lower(Job *j)
 	const Options *o = &j->opt;
 
 	for (int i = 0; i < j->ntarget; i++) {
-		LowerOptions lo = {.target = j->target[i], .threads = 1, .fastmath = o->fastmath == 1,
+		LowerOptions lo = {.target = j->target[i], .threads = threads(o), .fastmath = o->fastmath == 1,
 		                   .nopack = o->pack == 0,
 		                   .novector = pass_skipped(o, "vectorise"),
 		                   .info = o->optinfo ? stderr : NULL};
@@ -255,7 +262,7 @@ back_half(Job *j)
 		.product = product(o), .prefix = prefix(j), .command = o->command,
 		.target = j->target, .plan = j->plan, .ntarget = j->ntarget,
 		.optlevel = o->opt && *o->opt == '0' ? 0 : o->opt && *o->opt == '1' ? 1 : 2, .jobs = jobs(o),
-		.debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
+		.threads = o->threads && strcmp(o->threads, "pthread") == 0, .debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
 		.noheader = o->header_on == 0 || o->stage, .header = o->header,
 		.savetemps = o->savetemps ? *o->savetemps ? o->savetemps : "." : NULL, .verbose = o->verbose,
 	};
@@ -438,6 +445,8 @@ main(int argc, char **argv)
 		return usage("no input file%s", ""), ExitUsage;
 	if (j->opt.stage && !stage_known(j->opt.stage))
 		return usage("unknown stage '-S=%s'", j->opt.stage), ExitUsage;
+	if (j->opt.threads && strcmp(j->opt.threads, "none") && strcmp(j->opt.threads, "callback") && strcmp(j->opt.threads, "pthread"))
+		return usage("unknown -fthreads=%s (none, callback, pthread)", j->opt.threads), ExitUsage;
 	if (!diagnostics(j, &d))
 		return ExitUsage;
 	signals();

@@ -321,6 +321,8 @@ wanted(const Artifact *a, const char *file)
 	for (int i = 0; i < COUNT(always); i++)
 		if (strcmp(always[i], file) == 0)
 			return true;
+	if (a->opt->threads && strcmp(file, "pthread.c") == 0)
+		return true;
 	snprintf(stem, sizeof stem, "%.*s", (int)strcspn(file, "."), file);
 	for (int i = 0; i < a->ext.n; i++)
 		if (strcmp(a->ext.v[i], stem) == 0)

@@ -102,8 +102,10 @@ data_open(Data *d, const char *ctype, const char *symbol, int64_t n, enum datafl
 		d->stack[i].n = 0;
 	if (d->mod)
 		return;
-	if (zero)
-		text_add(d->text, "static %s %s[%lld]", "uint64_t", symbol, (long long)(n + 7) / 8 + 8);
+	if (zero && ctype)
+		text_add(d->text, "static %s %s[1]", ctype, symbol);
+	else if (zero)
+		text_add(d->text, "static uint64_t %s[%lld]", symbol, (long long)(n + 7) / 8 + 8);
 	else
 		text_add(d->text, "%sconst %s %s[%lld] = {\n", flags & DataExport ? "" : "static ", ctype, symbol, (long long)(n ? n : 1));
 	if (!zero && n == 0)

@@ -11,7 +11,7 @@
 #include "base/base.h"
 
 typedef struct Data Data;
-enum dataflags { DataConst, DataZero, DataExport = 2 };   /* DataZero: writable, n elements (bytes when ctype is NULL) of zero, no contents */
+enum dataflags { DataConst, DataZero, DataExport = 2 };   /* DataZero: writable, n bytes of zero (one ctype, if given), no contents */
 
 Data *data_c(Ctx *, Text *);
 Data *data_llvm(Ctx *, void *llvmmodule);

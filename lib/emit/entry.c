@@ -157,6 +157,7 @@ entry_llvm_declare(const Artifact *a, void *mod)
 			LLVMSetVisibility(LLVMAddFunction(mod, w->rt, letters(&l, w, w->model)), LLVMHiddenVisibility);
 	}
 	LLVMSetVisibility(LLVMAddFunction(mod, "fxrt_forward", LLVMFunctionType(l.i32, (LLVMTypeRef[]){l.p, l.p, l.p, l.p, l.p}, 5, false)), LLVMHiddenVisibility);
+	LLVMSetVisibility(LLVMAddFunction(mod, "fxrt_pthread_pool", LLVMFunctionType(l.p, NULL, 0, false)), LLVMHiddenVisibility);
 	LLVMSetVisibility(LLVMAddFunction(mod, "fxrt_state_of", LLVMFunctionType(l.p, (LLVMTypeRef[]){l.p, l.i32}, 2, false)), LLVMHiddenVisibility);
 }
 

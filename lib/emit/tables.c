@@ -698,6 +698,7 @@ model(Tab *t, int nguard)
 	data_ptr(t->d, name(a, "guards"), 0);
 	data_ptr(t->d, name(a, "states"), 0);
 	data_ptr(t->d, name(a, "versions"), 0);
+	data_fn(t->d, a->opt->threads ? "fxrt_pthread_pool" : NULL);
 	data_ptr(t->d, name(a, "own"), 0);
 	data_ptr(t->d, name(a, "ownctx"), 0);
 	data_ptr(t->d, fixed ? name(a, "ownarena") : NULL, 0);

@@ -94,6 +94,7 @@ typedef struct fxrt_model {
 	const fxrt_guard *guard;
 	const fxrt_state *states;
 	const fxrt_version *version;   /* best last */
+	const fxcc_pool *(*pool)(void);    /* the library's own threads, or NULL */
 	fxrt_own *own;
 	void *ownctx, *ownarena;       /* static memory for them; NULL: from malloc */
 } fxrt_model;
@@ -129,6 +130,9 @@ int fxrt_bind_shapes(const fxrt_model *, const int64_t *const *shape, int64_t *s
 int fxrt_check_tensor(const fxrt_port *, const DLTensor *, int index, const int64_t *sym, int output, fxcc_error *);
 int fxrt_cpu_level(void);
 DLDataType fxrt_dltype(int dtype);
-/* pool.c */
-void fxrt_parallel(const fxcc_pool *, fxrt_kernel *, void *const *buf, const int64_t *sym, int64_t n, int64_t grain);
+/* pool.c: the buffers of a kernel; scratch lies stride bytes further on for each part */
+typedef struct fxrt_work { void *const *buf; const uint64_t *stride; int32_t nbuf, workers; } fxrt_work;
+void fxrt_parallel(const fxcc_pool *, fxrt_kernel *, const fxrt_work *, const int64_t *sym, int64_t n, int64_t grain);
+/* pthread.c */
+const fxcc_pool *fxrt_pthread_pool(void);
 #endif

@@ -4,6 +4,7 @@
  * model changes).  A run touches its context's arena only, so contexts run at
  * the same time; weights are constant data of the library, shared by all.
  */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include "model.h"
@@ -101,11 +102,18 @@ static void
 step_kernel(Run *r, const fxrt_step *s, void **buf)
 {
 	int64_t sym[FxrtMaxSym], n = s->parallel ? fxrt_eval(s->parallel, r->sym, &r->bad) : 1;
+	uint64_t stride[FxrtMaxBuf];
+	fxrt_work w = {buf, stride, s->nbuf, r->v->workers};
 
+	for (int i = 0; i < s->nbuf; i++) {
+		const fxrt_buf *b = s->buf[i] < 0 ? NULL : &r->v->buf[s->buf[i]];
+		bool scratch = b && b->home == FxrtHomeScratch && r->v->workers > 1;
+		stride[i] = scratch ? ((uint64_t)fxrt_eval(b->count, r->sym, &r->bad) * (uint64_t)b->width + 63) & ~UINT64_C(63) : 0;
+	}
 	for (int i = 0; i < s->nsym; i++)
 		sym[i] = s->sym[i] < 0 ? (int64_t)(r->cx->seed + r->cx->calls) : r->sym[s->sym[i]];
 	if (!r->bad)
-		fxrt_parallel(s->parallel ? r->cx->pool : NULL, s->kernel, buf, sym, n, s->grain);
+		fxrt_parallel(s->parallel ? r->cx->pool : NULL, s->kernel, &w, sym, n, s->grain);
 }
 
 static int
@@ -171,6 +179,7 @@ ctx_make(const fxrt_model *m, void *mem)
 	memset(c, 0, sizeof *c);
 	c->model = m;
 	c->version = version_for(m);
+	c->pool = m->pool ? m->pool() : NULL;
 	c->state = align(c + 1);
 	for (int i = 0; i < m->nstate; i++)
 		if (m->states[i].konst != UINT64_MAX)
@@ -201,7 +210,7 @@ fxrt_init(const fxrt_model *m, void *mem, size_t n, uint64_t signature, const fx
 		return fxrt_fail(e, FXCC_ECPU, NULL, "this CPU lacks instructions that the library was built for (%s)", m->module->target);
 	if (cfg) {
 		unsigned char *a = cfg->arena ? align(cfg->arena) : NULL;
-		c->pool = cfg->pool;
+		c->pool = cfg->pool ? cfg->pool : c->pool;
 		c->arena = a;
 		if (a && cfg->arena_size > (size_t)(a - (unsigned char *)cfg->arena))
 			c->narena = cfg->arena_size - (size_t)(a - (unsigned char *)cfg->arena);
