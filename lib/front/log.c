@@ -193,13 +193,27 @@ keep(Ctx *cx, const char *s, size_t n, bool log, const int *of, int k, size_t *l
 	return t.n ? t.s : "";
 }
 
+/* Does some line have the prefix?  Other output may come before. */
+static bool
+islog(const char *s, size_t n)
+{
+	const char *tag;
+	size_t taglen;
+
+	for (size_t i = 0, e; i < n; i = e + 1) {
+		const char *end = memchr(s + i, '\n', n - i);
+		e = end ? (size_t)(end - s) : n;
+		if (prefix(s + i, e - i, &tag, &taglen))
+			return true;
+	}
+	return false;
+}
+
 char *
 log_clean(Ctx *cx, const File *f, const char *section, size_t *n)
 {
 	char *s = plain(cx, f, n);
 	Sections v = {0};
-	const char *tag;
-	size_t taglen, i = 0;
 	bool log;
 	int *of, k;
 
@@ -207,9 +221,7 @@ log_clean(Ctx *cx, const File *f, const char *section, size_t *n)
 		error(cx, NOLOC, "%s: not a text: it has NUL bytes", f->name);
 		return NULL;
 	}
-	while (i < *n && isspace((unsigned char)s[i]))
-		i++;
-	log = prefix(s + i, *n - i, &tag, &taglen) > 0;
+	log = islog(s, *n);
 	if (!log && !section && !strstr(s, "===== "))
 		return s;
 	of = sections(cx, s, *n, log, &v);
