@@ -101,6 +101,8 @@ typedef struct LVal {
 	};
 } LVal;
 
+enum { LangMaxDepth = 400, LangMaxList = 1 << 16 };   /* nesting; elements of a list */
+
 enum langmode { LangPlain, LangTensor, LangElement };
 
 typedef struct Lang {
@@ -130,6 +132,16 @@ typedef struct Lang {
 	Low *low;                /* of a lower line */
 } Lang;
 
+typedef VEC(LVal) LVals;
+typedef struct LKey { Str name; LVal val; } LKey;
+typedef VEC(LKey) LKeys;
+
+static inline LVal
+lang_bool(bool b)
+{
+	return (LVal){.kind = LBool, .b = b};
+}
+
 /* lang.c */
 void  lang_init(Lang *, Ctx *, Module *, const OpDef *, Loc, enum langmode);
 void  lang_bind(Lang *, const Arg *);                /* the parameters, from the arguments of a node */
@@ -156,10 +168,38 @@ LVal  lang_comp(Lang *, const Ast *comp);            /* a comprehension, as a li
 void  lang_bindnames(Lang *, const Ast *, Ast *const *name, int n, LVal);
 const char *lang_str(Ctx *, LVal);
 
+LVal *lang_lookup(Lang *, Str name);                 /* NULL: no such local */
+void  lang_push(Lang *, Str name, LVal);
+LVal  lang_body(Lang *, const Ast *);                /* an expression, or statements that return */
+LVal  lang_truth(Lang *, const Ast *, LVal);         /* LBool, LCond, or an element */
+bool  lang_holds(Lang *, const Ast *at, const Ast *cond);
+LVal  lang_negate(Lang *, const Ast *, LVal);        /* langval.c */
+LVal  lang_aslist(Lang *, const LVals *);            /* langlist.c */
+void  lang_spread(Lang *, const Ast *, LVals *out);  /* e, or the elements of *e */
+LVal  lang_subscript(Lang *, const Ast *);
+LVal  lang_attribute(Lang *, const Ast *);
+LVal  lang_call(Lang *, const Ast *);                /* langcall.c */
+
 /* langfn.c: functions on plain values; false: there is none of that name that takes these. */
-typedef struct LKey { Str name; LVal val; } LKey;
+typedef struct LCall {
+	Lang *L;
+	const Ast *at;
+	Str name;
+	LVal *v;
+	int n;
+	LKey *kw;
+	int nkw;
+} LCall;
+LVal  lang_arg(const LCall *, int k);
+const Sym *lang_symarg(const LCall *, int k);
+LVal  lang_listarg(const LCall *, int k);
+int64_t lang_known(const LCall *, const Sym *);      /* its value when compiling, or fails */
 bool  lang_builtin(Lang *, const Ast *, Str name, LVal *arg, int n, LKey *kw, int nkw, LVal *out);
 bool  lang_isstructural(Str name);
+/* langshape.c */
+LVal  lang_f_broadcast(const LCall *), lang_f_normdim(const LCall *), lang_f_normdims(const LCall *),
+      lang_f_infer_size(const LCall *), lang_f_flat(const LCall *), lang_f_unflat(const LCall *),
+      lang_f_reindex(const LCall *), lang_f_viewstride(const LCall *), lang_f_newsize(const LCall *);
 const Sym *lang_broadcastdim(Lang *, const Sym *, const Sym *);  /* NULL: they do not fit */
 
 /* langel.c: element mode */
@@ -196,6 +236,7 @@ LVal  lang_graphcall(Lang *, const Ast *, const Graph *, const LVal *arg, int n)
 /* infer.c: types of the results of op applied to arg (bound).  For a Tensor[] result
  * there is a type for each element. */
 bool  infer_types(Graph *, Loc, const OpDef *, const Arg *arg, const Type ***type, int *n);
+bool  infer_subgraphs(Node *);                       /* those of a higher-order operator */
 void  infer_guard(Module *, Loc, const Sym *cond);   /* cond holds from here on; checked at the door */
 enum dtype infer_promote(const OpDef *, const Arg *arg);   /* ATen's result type of all that take part */
 
