@@ -34,7 +34,7 @@ scan(Lang *L, const Ast *at, LVal *v, int n, LKey *kw, int nkw)
 	int64_t d;
 
 	lang_need(L, at, "scan", n, 2);
-	L->low->kind = LowScan;
+	L->low->kind = L->ni ? LowScan : LowElement;   /* one number is its own fold */
 	L->low->fold = (enum fold)foldarg(L, at, v[0]);
 	if (!sym_isconst(lang_tosym(L, at, v[1]), &d) || d < -L->ni || d >= (L->ni ? L->ni : 1))
 		lang_fail(L, at, "scan along dimension %s", lang_str(L->cx, v[1]));
