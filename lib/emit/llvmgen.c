@@ -210,6 +210,24 @@ slot(Gen *g, LLVMTypeRef t)
 	return a;
 }
 
+/* How often a loop runs, as branch weights: the register allocator must not take a
+ * deep loop of few iterations for hotter than a long one beside it. */
+static void
+weigh(Gen *g, V branch, const KIns *loop)
+{
+	const KIns *a = &g->k->ins.v[loop->a], *b = &g->k->ins.v[loop->b];
+	int64_t trips = 8;
+	LLVMMetadataRef w[3] = {LLVMMDStringInContext2(g->lc, "branch_weights", 14)};
+
+	if (a->op == KConst && b->op == KConst && loop->i > 0)
+		trips = (b->i - a->i + loop->i - 1) / loop->i;
+	trips = trips < 1 ? 1 : trips > 1 << 20 ? 1 << 20 : trips;
+	w[1] = LLVMValueAsMetadata(ll_iconst(g, 32, 1, trips));
+	w[2] = LLVMValueAsMetadata(ll_iconst(g, 32, 1, 1));
+	LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(g->lc, "prof", 4),
+	                LLVMMetadataAsValue(g->lc, LLVMMDNodeInContext2(g->lc, w, 3)));
+}
+
 static void
 loop_open(Gen *g, KRef r, V first, V end)
 {
@@ -225,7 +243,7 @@ loop_open(Gen *g, KRef r, V first, V end)
 	g->val[r] = LLVMBuildPhi(g->b, ll_int(g, 64, 1), "");
 	LLVMAddIncoming(g->val[r], &first, &before, 1);
 	in = LLVMBuildICmp(g->b, LLVMIntSLT, g->val[r], end, "");
-	LLVMBuildCondBr(g->b, in, body, b->exit);
+	weigh(g, LLVMBuildCondBr(g->b, in, body, b->exit), i);
 	LLVMPositionBuilderAtEnd(g->b, body);
 	b->next = ll_iconst(g, 64, 1, i->i ? i->i : 1);
 }
