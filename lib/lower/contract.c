@@ -59,6 +59,41 @@ product(const Ex *e)
 	return b->kind == ExOp && b->sc == ScMul && ex_hasload(b->arg[0]) && ex_hasload(b->arg[1]) ? f.fold : NULL;
 }
 
+struct usesvar { const Sym *var; bool yes; };
+
+static void
+symuses(void *p, const Sym *s)
+{
+	struct usesvar *u = p;
+
+	u->yes |= sym_uses(s, u->var);
+}
+
+static bool
+depends(Ctx *cx, const Ex *e, const Sym *var)
+{
+	struct usesvar u = {var, false};
+
+	ex_syms(cx, e, symuses, &u);
+	return u.yes;
+}
+
+/* Is there a variable of the result for each factor that the other does not know?
+ * (Not so in a sum of squares, or a product with a vector.) */
+static bool
+twosided(Ctx *cx, const Root *r, const Ex *fold)
+{
+	const Ex *b = uncast(fold->arg[0]);
+	bool left = false, right = false;
+
+	for (int d = 0; d < r->n; d++) {
+		bool x = depends(cx, b->arg[0], r->i[d]), y = depends(cx, b->arg[1], r->i[d]);
+		left |= x && !y;
+		right |= y && !x;
+	}
+	return left && right;
+}
+
 bool
 contract_find(Lower *lo, Root *r)
 {
@@ -68,6 +103,8 @@ contract_find(Lower *lo, Root *r)
 		return false;
 	r->contraction = product(r->e);
 	if (r->contraction && sym_isconst(numel_of(lo->cx, r->contraction->idx, r->contraction->nidx), &k) && k < LeastK)
+		r->contraction = NULL;
+	if (r->contraction && !twosided(lo->cx, r, r->contraction))
 		r->contraction = NULL;
 	return r->contraction != NULL;
 }

@@ -1,6 +1,37 @@
 /* lower.c - from a graph to a plan: the passes of this layer in their order. */
 #include "lower/lower.h"
 
+/* A function of lib/rt reads its operands row by row: an input that lies in memory
+ * in another way is copied for it. */
+static bool
+rowmajor(Graph *g, Node *n)
+{
+	const OpDef *clone = op_find("aten.clone.default");
+	Arg *arg = NEWN(g->arena, Arg, n->narg), copy[2];
+	bool changed = false;
+
+	for (int i = 0; i < n->narg; i++) {
+		Val *v = arg_tensor(n, i);
+		arg[i] = n->arg[i];
+		if (!v)
+			continue;
+		arg[i] = arg_val(v);
+		if (!v->type->stride || !(v->def->op->flags & OP(Leaf)))
+			continue;
+		copy[0] = arg_val(v);
+		copy[1] = arg_none();
+		Node *c = node_new(g, clone, copy, 2, 1, n, n->loc);
+		if (!node_infer(c))
+			return false;
+		c->out[0].type = type_tensor(g->cx, v->type->dt, v->type->rank, v->type->dim);
+		arg[i] = arg_val(&c->out[0]);
+		changed = true;
+	}
+	if (changed)
+		node_setargs(n, arg, n->narg);
+	return true;
+}
+
 Plan *
 lower_graph(Graph *g, const LowerOptions *opt)
 {
@@ -9,6 +40,9 @@ lower_graph(Graph *g, const LowerOptions *opt)
 	const Arg *out = g->last ? g->last->arg : NULL;
 	int nerr = ctx_errors(g->cx);
 
+	FOREACH_NODE(g, n)
+		if (op_route(n->op) == RouteExtern && !rowmajor(g, n))
+			return NULL;
 	lo->cx = g->cx;
 	lo->g = g;
 	lo->a = ctx_arena(g->cx);
