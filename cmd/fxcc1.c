@@ -68,7 +68,7 @@ read_input(Job *j)
 	const Options *o = &j->opt;
 	ReadOptions ro = {.form = o->form, .model = o->model, .section = o->section, .verbose = o->verbose,
 	                  .maxinput = o->maxinput ? size_of(o->maxinput) : 0,
-	                  .type = (const char *const *)o->type.v, .ntype = o->type.n};
+	                  .type = (const char *const *)o->type.v, .ntype = o->type.n, .haveweights = o->input.n > 1};
 	File f;
 
 	if (!file_read(j->cx, o->input.v[0], &f))
@@ -252,7 +252,7 @@ back_half(Job *j)
 	const Options *o = &j->opt;
 	Text t = {.arena = j->arena};
 
-	if (!targets(j) || !lower(j))
+	if (!lower(j))
 		return false;
 	if (o->stage && (*o->stage == '\0' || strcmp(o->stage, "loops") == 0)) {
 		plan_print(j->plan[j->ntarget - 1], &t);
@@ -456,7 +456,10 @@ main(int argc, char **argv)
 		out_cleanup_all();
 		return ExitBug;
 	}
+	if (!targets(j))
+		return ExitUsage;
 	rc = compile(j) && ctx_errors(j->cx) == 0 ? ExitOk : ExitError;
+	diag_flush(j->cx);
 	out_cleanup_all();
 	if (j->opt.memreport)
 		fprintf(stderr, " arena            %8.1f MiB\n", (double)arena_bytes(ctx_arena(j->cx)) / (1 << 20));
