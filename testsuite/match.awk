@@ -12,10 +12,10 @@ file == 1 && /^[ \t]*# *stderr:/ { ewant[++newant] = word($0) }
 file == 1 && /^[ \t]*# *not:/    { never[++nnever] = word($0) }
 file == 1 && /^[ \t]*# *count:/  { s = word($0); n = s; sub(/ .*/, "", n); sub(/^[^ ]* /, "", s); cnt[++ncnt] = s; cwant[ncnt] = n }
 file == 2 {
-	if (at < nwant && index($0, want[at + 1])) at++
+	while (at < nwant && index($0, want[at + 1])) at++
 	for (i = 1; i <= ncnt; i++) if (index($0, cnt[i])) cgot[i]++
 }
-file == 3 && eat < newant && index($0, ewant[eat + 1]) { eat++ }
+file == 3 { while (eat < newant && index($0, ewant[eat + 1])) eat++ }
 file >= 2 { for (i = 1; i <= nnever; i++) if (index($0, never[i])) found[i] = 1 }
 END {
 	if (at < nwant) miss("expected: " want[at + 1])
