@@ -109,23 +109,34 @@ contract_find(Lower *lo, Root *r)
 	return r->contraction != NULL;
 }
 
-/* e with the fold replaced: only plain operators lie above it. */
+/* e with the fold replaced: only plain operators lie above it.  Shared parts are done once. */
+typedef struct Replace { Ctx *cx; Arena *a; Map memo; const Ex *what, *with; } Replace;
+
+static const Ex *
+replace_in(Replace *r, const Ex *e)
+{
+	const Ex *a[3] = {0}, *new;
+
+	if (e == r->what)
+		return r->with;
+	if (e->kind != ExOp && e->kind != ExCast && e->kind != ExBits)
+		return e;
+	if ((new = map_get(&r->memo, e)))
+		return new;
+	for (int i = 0; i < e->narg; i++)
+		a[i] = replace_in(r, e->arg[i]);
+	new = e->kind == ExOp ? ex_op(r->cx, e->sc, a[0], a[1], a[2])
+	    : e->kind == ExCast ? ex_cast(r->cx, e->dt, a[0]) : ex_bits(r->cx, e->dt, a[0]);
+	map_put(r->a, &r->memo, e, (void *)(uintptr_t)new);
+	return new;
+}
+
 static const Ex *
 replaced(Ctx *cx, const Ex *e, const Ex *what, const Ex *with)
 {
-	const Ex *a[3] = {0};
+	Replace r = {.cx = cx, .a = ctx_arena(cx), .what = what, .with = with};
 
-	if (e == what)
-		return with;
-	if (e->kind != ExOp && e->kind != ExCast && e->kind != ExBits)
-		return e;
-	for (int i = 0; i < e->narg; i++)
-		a[i] = replaced(cx, e->arg[i], what, with);
-	switch (e->kind) {
-	case ExOp:   return ex_op(cx, e->sc, a[0], a[1], a[2]);
-	case ExCast: return ex_cast(cx, e->dt, a[0]);
-	default:     return ex_bits(cx, e->dt, a[0]);
-	}
+	return replace_in(&r, e);
 }
 
 /* ---- the variables' roles --------------------------------------------------------------- */
