@@ -563,9 +563,12 @@ both(Gen *g, KRef a, KRef b)
 }
 
 static KRef
-maskref(Gen *g, const Ex *cond, int lanes)
+maskref(Gen *g, const Ex *cond, bool unless, int lanes)
 {
 	KRef m = cond ? gen_cast(g, DtB8, gen_ex(g, cond)) : 0;
+
+	if (unless)
+		m = gen_op(g, ScNot, DtB8, m, 0, 0);
 
 	if (lanes > 1)
 		m = both(g, m, g->mask);
@@ -580,7 +583,7 @@ indexref(Gen *g, const Sym *s, int move)
 }
 
 static KRef
-loadref(Gen *g, const Ex *e, const Ex *cond)
+loadref(Gen *g, const Ex *e, const Ex *cond, bool unless)
 {
 	const Sym *at = e->idx[0];
 	int move = motion(g, at), lanes;
@@ -593,7 +596,7 @@ loadref(Gen *g, const Ex *e, const Ex *cond)
 		move = 2;
 	lanes = move ? g->lanes : 1;
 	i = indexref(g, at, move);
-	m = maskref(g, cond, lanes);
+	m = maskref(g, cond, unless, lanes);
 	g->k->buf.v[buf].read = true;
 	return gen_ins(g, (KIns){.op = KLoad, .dt = g->k->buf.v[buf].dt, .lanes = (uint8_t)lanes,
 	                         .buf = (uint16_t)buf, .a = i, .b = m});
@@ -605,16 +608,27 @@ ex_iszero(const Ex *e)
 	return e->kind == ExConst && (dt_int(e->dt) ? e->i == 0 : e->f == 0);
 }
 
+/* select(c, load, 0) and select(c, 0, load): a load under a condition.  NULL: neither. */
+static const Ex *
+guarded(const Ex *e)
+{
+	if (e->kind != ExOp || e->sc != ScSelect)
+		return NULL;
+	if (e->arg[1]->kind == ExLoad && ex_iszero(e->arg[2]))
+		return e->arg[1];
+	return e->arg[2]->kind == ExLoad && ex_iszero(e->arg[1]) ? e->arg[2] : NULL;
+}
+
 static KRef
 selectref(Gen *g, const Ex *e)
 {
-	const Ex *x = e->arg[1];
+	const Ex *x = guarded(e);
 	KRef c, a, b;
 
-	if (x->kind == ExLoad && ex_iszero(e->arg[2]))
-		return loadref(g, x, e->arg[0]);
+	if (x)
+		return loadref(g, x, e->arg[0], x == e->arg[2]);
 	c = gen_ex(g, e->arg[0]);
-	a = gen_ex(g, x);
+	a = gen_ex(g, e->arg[1]);
 	b = gen_ex(g, e->arg[2]);
 	return gen_op(g, ScSelect, e->dt, c, a, b);
 }
@@ -645,7 +659,7 @@ exref(Gen *g, const Ex *e)
 	switch (e->kind) {
 	case ExConst: return constref(g, e);
 	case ExIndex: return symref(g, e->sym, true);
-	case ExLoad:  return loadref(g, e, NULL);
+	case ExLoad:  return loadref(g, e, NULL, false);
 	case ExOp:    return opref(g, e);
 	case ExCast:  return gen_cast(g, e->dt, gen_ex(g, e->arg[0]));
 	case ExBits:
@@ -785,9 +799,9 @@ hoistparts(Gen *g, Map *seen, const Ex *e)
 		return;
 	}
 	/* A guarded load is one thing. */
-	if (e->kind == ExOp && e->sc == ScSelect && e->arg[1]->kind == ExLoad && ex_iszero(e->arg[2])) {
+	if (guarded(e)) {
 		hoistparts(g, seen, e->arg[0]);
-		gen_hoistsym(g, e->arg[1]->idx[0]);
+		gen_hoistsym(g, guarded(e)->idx[0]);
 		return;
 	}
 	for (int i = 0; i < e->narg; i++)
