@@ -215,13 +215,50 @@ generate(Ctx *cx, const Json *weights, StOut *s)
 
 /* ---- model case directories -------------------------------------------------------------- */
 
+/* Which input of the undecomposed export is what: its archive says so, by the names that the
+ * text has too; the case's own signature is that of the core graph. */
+static const char *
+export_pragmas(Ctx *cx, const char *pt2)
+{
+	static const char *const kind[] = {
+#define X(n, t) t,
+		INKINDS(X)
+#undef X
+	};
+	Text t = {.arena = ctx_arena(cx)};
+	File f;
+	Module *m = file_exists(pt2) && file_read(cx, pt2, &f) ? read_model(cx, &f, &(ReadOptions){0}) : NULL;
+
+	if (m == NULL)
+		return NULL;
+	text_add(&t, "#fxg 1\n");
+	for (int i = 0; i < m->in.n; i++)
+		if (m->in.v[i].name)
+			text_add(&t, m->in.v[i].target ? "#fxg in %s %s \"%s\"\n" : "#fxg in %s %s\n", m->in.v[i].name, kind[m->in.v[i].kind], m->in.v[i].target);
+	return t.s;
+}
+
+static void
+range_pragmas(Ctx *cx, const Json *meta, Text *t)
+{
+	Json *range = get(cx, meta, "range_constraints");
+
+	for (int i = 0; range && i < range->n; i++) {
+		long long lo, hi;
+		const char *s = range->v[i]->s;
+		if (range->v[i]->kind == JsonStr && sscanf(s, "VR[%lld, %lld]", &lo, &hi) == 2)
+			text_add(t, "#fxg range %s %lld %lld\n", range->key[i], lo, hi);
+		else if (range->v[i]->kind == JsonStr && sscanf(s, "VR[%lld,", &lo) == 1)
+			text_add(t, "#fxg range %s %lld oo\n", range->key[i], lo);
+	}
+}
+
 /* The signature as pragmas, for texts without a trailer. */
 static const char *
-pragmas(Ctx *cx, const Json *meta)
+pragmas(Ctx *cx, const Json *meta, bool outputs)
 {
 	Text t = {.arena = ctx_arena(cx)};
 	Json *sig = get(cx, meta, "signature"), *in = get(cx, sig, "inputs"), *out = get(cx, sig, "outputs");
-	Json *range = get(cx, meta, "range_constraints");
 
 	text_add(&t, "#fxg 1\n");
 	for (int i = 0; in && i < in->n; i++) {
@@ -231,20 +268,12 @@ pragmas(Ctx *cx, const Json *meta)
 			text_add(&t, " \"%s\"", target);
 		text_add(&t, "\n");
 	}
-	for (int i = 0; out && i < out->n; i++) {
+	for (int i = 0; outputs && out && i < out->n; i++) {
 		const char *target = str(cx, out->v[i], "target");
 		text_add(&t, "#fxg out %d %s", i, str(cx, out->v[i], "kind"));
 		if (target)
 			text_add(&t, " \"%s\"", target);
 		text_add(&t, "\n");
-	}
-	for (int i = 0; range && i < range->n; i++) {
-		long long lo, hi;
-		const char *s = range->v[i]->s;
-		if (range->v[i]->kind == JsonStr && sscanf(s, "VR[%lld, %lld]", &lo, &hi) == 2)
-			text_add(&t, "#fxg range %s %lld %lld\n", range->key[i], lo, hi);
-		else if (range->v[i]->kind == JsonStr && sscanf(s, "VR[%lld,", &lo) == 1)
-			text_add(&t, "#fxg range %s %lld oo\n", range->key[i], lo);
 	}
 	return t.s;
 }
@@ -317,8 +346,15 @@ model_forms(Ctx *cx, const char *dir, const Json *meta, Case *c)
 			vec_push(ctx_arena(cx), &f.weights, st);
 		else if (i > 0 && file_exists(pt2))
 			vec_push(ctx_arena(cx), &f.weights, pt2);
-		if (i >= 2 && i <= 4)
-			f.before = pragmas(cx, meta);
+		if (i == 2)
+			f.before = export_pragmas(cx, pt2);
+		if (i >= 2 && i <= 4 && f.before == NULL)
+			f.before = pragmas(cx, meta, i > 2);
+		if (f.before) {
+			Text t = {.arena = ctx_arena(cx)};
+			range_pragmas(cx, meta, &t);
+			f.before = arena_printf(ctx_arena(cx), "%s%s", f.before, t.s ? t.s : "");
+		}
 		if (i >= 2)
 			constants_from_meta(cx, meta, &f);
 		if (i == 4)

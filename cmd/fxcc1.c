@@ -24,6 +24,7 @@ typedef struct Job {
 	Plan *plan[8];
 	const Target *target[8];
 	int ntarget;
+	bool overlimit;                /* a limit that the user set was exceeded */
 	jmp_buf onbug;
 } Job;
 
@@ -63,6 +64,20 @@ stem(Ctx *cx, const char *path)
 }
 
 static bool
+open_input(Job *j, const char *path, File *f)
+{
+	int64_t most = j->opt.maxinput ? size_of(j->opt.maxinput) : 0;
+
+	if (!file_read(j->cx, path, f))
+		return false;
+	if (most == 0 || f->size <= (uint64_t)most)
+		return true;
+	error(j->cx, NOLOC, "%s: %zu bytes, --max-input allows %lld", path, f->size, (long long)most);
+	j->overlimit = true;
+	return false;
+}
+
+static bool
 read_input(Job *j)
 {
 	const Options *o = &j->opt;
@@ -71,13 +86,13 @@ read_input(Job *j)
 	                  .type = (const char *const *)o->type.v, .ntype = o->type.n, .haveweights = o->input.n > 1};
 	File f;
 
-	if (!file_read(j->cx, o->input.v[0], &f))
+	if (!open_input(j, o->input.v[0], &f))
 		return false;
 	j->mod = read_model(j->cx, &f, &ro);
 	if (j->mod == NULL)
 		return false;
 	for (int i = 1; i < o->input.n; i++)
-		if (!file_read(j->cx, o->input.v[i], &f) || !read_weights(j->cx, j->mod, &f, &ro))
+		if (!open_input(j, o->input.v[i], &f) || !read_weights(j->cx, j->mod, &f, &ro))
 			return false;
 	return ctx_errors(j->cx) == 0;
 }
@@ -458,7 +473,7 @@ main(int argc, char **argv)
 	}
 	if (!targets(j))
 		return ExitUsage;
-	rc = compile(j) && ctx_errors(j->cx) == 0 ? ExitOk : ExitError;
+	rc = compile(j) && ctx_errors(j->cx) == 0 ? ExitOk : j->overlimit ? ExitLimit : ExitError;
 	diag_flush(j->cx);
 	out_cleanup_all();
 	if (j->opt.memreport)
