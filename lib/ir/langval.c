@@ -308,9 +308,9 @@ floatsofindex(Lang *L, const char *op, LVal a, LVal b)
 LVal
 lang_binary(Lang *L, const Ast *at, const char *op, LVal a, LVal b)
 {
-	double x, y;
-	int64_t i, j;
-	bool xi, yi;
+	double x = 0, y = 0;
+	int64_t i = 0, j = 0;
+	bool xi = false, yi = false;
 
 	if (a.kind == LRange)
 		a = lang_iter(L, at, a);
