@@ -240,7 +240,7 @@ cycles(enum scalar sc)
 	case ScQuot: case ScFloordiv: case ScMod: case ScFmod: return 8;
 	case ScExp: case ScExp2: return 8;
 	case ScSin: case ScCos: case ScLog: case ScLog2: case ScLog10:
-	case ScTanh: case ScErf: return 14;
+	case ScTanh: case ScErf: case ScNdtr: return 14;
 	case ScLgamma: case ScPow: return 40;
 	default: return sc >= ScExp ? 20 : 1;
 	}

@@ -267,6 +267,7 @@ feval(enum scalar sc, enum dtype dt, double a, double b, double c)
 	case ScPow: return pow(a, b);
 	case ScHypot: return hypot(a, b);
 	case ScNextafter: return dt == DtF32 ? nextafterf((float)a, (float)b) : nextafter(a, b);
+	case ScNdtr: return 0.5 * erfc(-a * 0.70710678118654752);
 	default: return NAN;         /* bit operations: ex_op refuses floats */
 	}
 }
