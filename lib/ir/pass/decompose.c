@@ -36,5 +36,7 @@ decompose_here(Graph *g)
 bool
 pass_decompose(Graph *g)
 {
-	return decompose_here(g);
+	bool complex;
+
+	return decompose_here(g) && complex_to_real(g, &complex) && (!complex || decompose_here(g));
 }

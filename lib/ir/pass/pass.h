@@ -4,6 +4,7 @@
 #include "ir/ex.h"
 
 bool pass_decompose(Graph *);    /* expand every operator that has no code of its own */
+bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
 bool pass_noop(Graph *);
 bool pass_cse(Graph *);
 bool pass_simplify(Graph *);
