@@ -767,7 +767,7 @@ compute(Run *r, Node *n)
 		tensors |= n->out[o].type && n->out[o].type->kind == TyTensor;
 	if (!tensors)
 		return sizenode(r, n);
-	if (op_route(n->op) == RouteExpand)
+	if (op_route(n->op) == RouteExpand || (n->op->flags & OP(Hop) && n->op->expand))
 		return expanded(r, n);
 	for (int o = 0; o < n->nout; o++) {
 		low = (Low){0};
