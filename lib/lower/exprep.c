@@ -83,6 +83,7 @@ typedef struct Guarding {
 	Lower *lo;
 	Map under;              /* condition (or this walk itself: none) -> Map of results */
 	Map risky;              /* expression -> 1 + may one of its loads be out of range? */
+	Map sure;               /* what is computed in any case */
 } Guarding;
 
 static const Ex *guard(Guarding *, const Ex *e, const Ex *cond);
@@ -132,6 +133,39 @@ riskyload(Lower *lo, const Ex *e)
 	return e->idx[0]->lo < 0 || !sym_lt(cx, e->idx[0], end);
 }
 
+static void marksure(Guarding *, const Ex *);
+
+static void
+suresym(Guarding *w, const Sym *s)
+{
+	const Sym **var = NULL;
+	int n = 0;
+
+	if (s)
+		sym_vars(w->lo->a, s, &var, &n);
+	for (int i = 0; i < n; i++)
+		if (ex_ofvar(w->lo->cx, var[i]))
+			marksure(w, ex_ofvar(w->lo->cx, var[i]));
+}
+
+/* Mark what happens whatever conditions hold: its loads need no guard elsewhere either. */
+static void
+marksure(Guarding *w, const Ex *e)
+{
+	bool choice = e->kind == ExOp && e->sc == ScSelect;
+
+	if (e->kind == ExConst || map_get(&w->sure, e))
+		return;
+	map_put(w->lo->a, &w->sure, e, (void *)e);
+	for (int i = 0; i < (choice || e->cond ? choice : e->narg); i++)
+		marksure(w, e->arg[i]);
+	if (e->cond)
+		marksure(w, e->cond);
+	suresym(w, e->sym);
+	for (int i = 0; i < e->nidx; i++)
+		suresym(w, e->idx[i]);
+}
+
 static bool
 risky(Guarding *w, const Ex *e)
 {
@@ -141,7 +175,7 @@ risky(Guarding *w, const Ex *e)
 	if (was)
 		return was > 1;
 	if (e->kind == ExLoad)
-		r = riskyload(w->lo, e);
+		r = !map_get(&w->sure, e) && riskyload(w->lo, e);
 	for (int i = 0; i < e->narg; i++)
 		r |= risky(w, e->arg[i]);
 	r |= e->cond && risky(w, e->cond);
@@ -280,6 +314,7 @@ ex_ready(Lower *lo, const Ex *e)
 {
 	Guarding w = {.lo = lo};
 
+	marksure(&w, e);
 	return guard(&w, e, NULL);
 }
 
