@@ -7,11 +7,12 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include "config.h"
 #include "emit/emit.h"
 #include "front/front.h"
+#include "ir/pass/pass.h"
 #include "passes.h"
 
 enum { ExitOk, ExitError, ExitUsage, ExitLimit, ExitBug };
@@ -363,7 +364,11 @@ compile(Job *j)
 		print_graph_ops(j);
 	if (o->stage && stage_pass(o->stage))
 		o->stop = stage_pass(o->stage);
-	switch (passes_run(j->mod, o)) {
+	j->mod->fastmath = o->fastmath == 1;
+	enum passend end = passes_run(j->mod, o);
+	if (o->optinfo)
+		simplify_report(j->cx, stderr);
+	switch (end) {
 	case PassFailed:  return false;
 	case PassStopped: return write_module(j);
 	case PassDone:    break;
@@ -465,6 +470,7 @@ main(int argc, char **argv)
 	if (!diagnostics(j, &d))
 		return ExitUsage;
 	signals();
+	prctl(PR_SET_PDEATHSIG, SIGTERM);          /* a driver that is killed takes us along */
 	j->cx = ctx_new(&d);
 	ctx_onbug(j->cx, onbug, j);
 	if (setjmp(j->onbug)) {

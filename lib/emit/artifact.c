@@ -169,6 +169,14 @@ sizes(Artifact *a)
 			if (t->dim[d]->kind == SymVar && artifact_sym(a, t->dim[d]) < 0)
 				vec_push(a->a, &a->sym, t->dim[d]);
 	}
+	for (int i = 0; i < a->in.n; i++)          /* those that occur within a size alone: 2*s0 */
+		for (int d = 0; a->in.v[i].type->kind == TyTensor && d < a->in.v[i].type->rank; d++) {
+			const Sym *e = a->in.v[i].type->dim[d], **var = NULL, *c, *rest;
+			int n = 0;
+			sym_vars(a->a, e, &var, &n);
+			if (n == 1 && artifact_sym(a, var[0]) < 0 && sym_linear(a->cx, e, var[0], &c, &rest))
+				vec_push(a->a, &a->sym, var[0]);
+		}
 	a->nsize = a->sym.n;
 	for (int v = 0; v < a->opt->ntarget; v++)
 		for (int i = 0; i < a->opt->plan[v]->sym.n; i++)

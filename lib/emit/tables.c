@@ -340,23 +340,41 @@ versions(Tab *t)
 
 /* ---- the door ------------------------------------------------------------------------------ */
 
-static void
-bound_at(const Artifact *a, const Sym *s, int *in, int *dim)
+/* Where a size is bound: an input's size that is the symbol itself, else one that is
+ * mul*symbol + add. */
+typedef struct Binding { int in, dim; int64_t mul, add; } Binding;
+
+static bool
+solves(const Artifact *a, const Sym *e, const Sym *s, Binding *b, bool plain)
 {
-	*in = *dim = -1;
-	for (int i = 0; i < a->in.n; i++) {
-		const Type *t = a->in.v[i].type;
-		if (t->kind == TySym && t->sym == s) {
-			*in = i;
-			return;
-		}
-		for (int d = 0; t->kind == TyTensor && d < t->rank; d++)
-			if (t->dim[d] == s) {
-				*in = i;
-				*dim = d;
-				return;
-			}
+	const Sym *c, *rest;
+
+	if (plain) {
+		b->mul = 1;
+		b->add = 0;
+		return e == s;
 	}
+	return sym_linear(a->cx, e, s, &c, &rest) && sym_isconst(c, &b->mul) && b->mul > 0 && sym_isconst(rest, &b->add);
+}
+
+static Binding
+bound_at(const Artifact *a, const Sym *s)
+{
+	Binding b = {-1, -1, 1, 0};
+
+	for (int k = 0; k < 2; k++)
+		for (int i = 0; i < a->in.n; i++) {
+			const Type *t = a->in.v[i].type;
+			if (t->kind == TySym && t->sym == s)
+				return (Binding){i, -1, 1, 0};
+			for (int d = 0; t->kind == TyTensor && d < t->rank; d++)
+				if (solves(a, t->dim[d], s, &b, k == 0)) {
+					b.in = i;
+					b.dim = d;
+					return b;
+				}
+		}
+	return (Binding){-1, -1, 1, 0};
 }
 
 static void
@@ -365,14 +383,15 @@ syms(Tab *t)
 	data_open(t->d, "fxrt_sym", name(t->a, "syms"), t->a->sym.n, DataConst);
 	for (int i = 0; i < t->a->sym.n; i++) {
 		const Sym *s = t->a->sym.v[i];
-		int in, dim;
-		bound_at(t->a, s, &in, &dim);
+		Binding b = bound_at(t->a, s);
 		data_begin(t->d);
 		data_str(t->d, s->name);
 		data_int(t->d, 64, s->lo);
 		data_int(t->d, 64, s->hi);
-		data_int(t->d, 32, in);
-		data_int(t->d, 32, dim);
+		data_int(t->d, 32, b.in);
+		data_int(t->d, 32, b.dim);
+		data_int(t->d, 64, b.mul);
+		data_int(t->d, 64, b.add);
 		data_end(t->d);
 	}
 	data_close(t->d);

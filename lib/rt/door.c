@@ -101,6 +101,75 @@ fxrt_check_sizes(const fxrt_model *m, const int64_t *sym, fxcc_error *e)
 	return 0;
 }
 
+int64_t
+fxrt_size_of(const fxrt_sym *s, int64_t dim)
+{
+	return (dim - s->add)/s->mul;    /* a remainder shows when the input's sizes are checked */
+}
+
+/* A size that a step found is within what was planned for. */
+int
+fxrt_check_found(const fxrt_model *m, int32_t sym, int64_t value, fxcc_error *e)
+{
+	const fxrt_sym *s = &m->sym[sym];
+
+	if (value >= s->lo && value <= s->hi)
+		return 0;
+	if (e) {
+		e->got = value;
+		e->lo = s->lo;
+		e->hi = s->hi;
+	}
+	return fxrt_fail(e, FXCC_EASSERT, s->name, "size %s is %lld, not in [%lld, %lld]", s->name, (long long)value, (long long)s->lo, (long long)s->hi);
+}
+
+/* Bytes from the first to past the last element of a tensor. */
+static uint64_t
+span(const fxrt_port *p, const int64_t *sym)
+{
+	int64_t last = 0, row = 1;
+	int bad = 0;
+
+	for (int d = p->rank - 1; d >= 0; d--) {
+		int64_t n = fxrt_eval(p->dim[d], sym, &bad);
+		if (n == 0)
+			return 0;
+		last += (n - 1)*(p->stride ? fxrt_eval(p->stride[d], sym, &bad) : row);
+		row *= n;
+	}
+	return (uint64_t)(last + 1)*((fxrt_dltype(p->dtype).bits + 7u)/8);
+}
+
+static int
+overlap(const char *a, uint64_t na, const char *b, uint64_t nb)
+{
+	return na && nb && (uintptr_t)a < (uintptr_t)b + nb && (uintptr_t)b < (uintptr_t)a + na;
+}
+
+/* What is written overlaps nothing else. */
+int
+fxrt_check_overlap(const fxrt_model *m, const int64_t *sym, void *const *in, void *const *out, fxcc_error *e)
+{
+	int n = m->nin + m->nout;
+
+	for (int i = 0; i < n; i++) {
+		const fxrt_port *p = i < m->nin ? &m->in[i] : &m->out[i - m->nin];
+		const void *a = i < m->nin ? in[i] : out[i - m->nin];
+		if (i < m->nin && !p->written)
+			continue;
+		uint64_t size = span(p, sym);
+		for (int j = 0; j < n; j++) {
+			const fxrt_port *q = j < m->nin ? &m->in[j] : &m->out[j - m->nin];
+			if (j == i || !overlap(a, size, j < m->nin ? in[j] : out[j - m->nin], span(q, sym)))
+				continue;
+			if (e)
+				e->index = i;
+			return fxrt_fail(e, FXCC_EALIAS, p->name, "%s is written and overlaps %s", p->name, q->name);
+		}
+	}
+	return 0;
+}
+
 /* Free sizes from the shapes of the inputs. */
 int
 fxrt_bind_shapes(const fxrt_model *m, const int64_t *const *shape, int64_t *sym, fxcc_error *e)
@@ -109,7 +178,7 @@ fxrt_bind_shapes(const fxrt_model *m, const int64_t *const *shape, int64_t *sym,
 		const fxrt_sym *s = &m->sym[i];
 		sym[i] = 0;
 		if (s->in >= 0 && s->dim >= 0 && shape[s->in])
-			sym[i] = shape[s->in][s->dim];
+			sym[i] = fxrt_size_of(s, shape[s->in][s->dim]);
 		else if (s->in < 0)
 			sym[i] = s->hi;            /* known later: plan for the most */
 	}

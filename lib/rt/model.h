@@ -58,9 +58,9 @@ typedef struct fxrt_version {
 	const int64_t *arena;          /* bytes */
 } fxrt_version;
 
-/* A free size.  Bound from size dim of input in; dim -1: from the value of that
- * input; in -1: by a step. */
-typedef struct fxrt_sym { const char *name; int64_t lo, hi; int32_t in, dim; } fxrt_sym;
+/* A free size.  Bound from size dim of input in, which is mul*value + add; dim -1: from
+ * the value of that input; in -1: by a step. */
+typedef struct fxrt_sym { const char *name; int64_t lo, hi; int32_t in, dim; int64_t mul, add; } fxrt_sym;
 
 /* An input or output of the entry points, in the order of the header. */
 typedef struct fxrt_port {
@@ -126,6 +126,9 @@ void   *fxrt_state_of(void *ctx, int32_t i);
 /* door.c */
 int fxrt_fail(fxcc_error *, int code, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int fxrt_check_sizes(const fxrt_model *, const int64_t *sym, fxcc_error *);
+int64_t fxrt_size_of(const fxrt_sym *, int64_t dim);
+int fxrt_check_found(const fxrt_model *, int32_t sym, int64_t value, fxcc_error *);
+int fxrt_check_overlap(const fxrt_model *, const int64_t *sym, void *const *in, void *const *out, fxcc_error *);
 int fxrt_bind_shapes(const fxrt_model *, const int64_t *const *shape, int64_t *sym, fxcc_error *);
 int fxrt_check_tensor(const fxrt_port *, const DLTensor *, int index, const int64_t *sym, int output, fxcc_error *);
 int fxrt_cpu_level(void);

@@ -71,8 +71,10 @@ step_extern(Run *r, const fxrt_step *s, void **buf)
 	rc = s->ext(&c);
 	if (rc)
 		return fxrt_fail(r->err, rc, NULL, "%s failed", s->text);
-	if (s->define >= 0)
+	if (s->define >= 0) {
 		r->sym[s->define] = found;
+		return fxrt_check_found(r->cx->model, s->define, found, r->err);
+	}
 	return 0;
 }
 
@@ -81,9 +83,11 @@ step_size(Run *r, const fxrt_step *s)
 {
 	int64_t v = fxrt_eval(s->num[0], r->sym, &r->bad);
 
-	if (s->define >= 0)
+	if (s->define >= 0) {
 		r->sym[s->define] = v;
-	else if (v == 0 || r->bad)
+		return fxrt_check_found(r->cx->model, s->define, v, r->err);
+	}
+	if (v == 0 || r->bad)
 		return fxrt_fail(r->err, FXCC_EASSERT, NULL, "%s", s->text);
 	return 0;
 }
@@ -339,7 +343,7 @@ bind_inputs(Run *r, const DLTensor *const *in, void **ptr)
 			return fxrt_fail(r->err, FXCC_EARG, m->sym[i].name, "%s: a null pointer", m->sym[i].name);
 	for (int i = 0; i < m->nsym; i++) {
 		const fxrt_sym *s = &m->sym[i];
-		r->sym[i] = s->in < 0 ? s->hi : s->dim >= 0 ? in[s->in]->shape[s->dim] : *(const int64_t *)ptr[s->in];
+		r->sym[i] = s->in < 0 ? s->hi : s->dim >= 0 ? fxrt_size_of(s, in[s->in]->shape[s->dim]) : *(const int64_t *)ptr[s->in];
 	}
 	rc = fxrt_check_sizes(m, r->sym, r->err);
 	for (int i = 0; !rc && i < m->nin; i++) {
@@ -382,7 +386,8 @@ fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *s
 		return fxrt_fail(e, FXCC_ESTATE, NULL, "the context is not initialised");
 	m = r.cx->model;
 	r.v = r.cx->version;
-	if ((rc = bind_inputs(&r, in, pi)) || (rc = bind_outputs(&r, out, po)) || (rc = arena_check(r.cx, r.sym, e)))
+	if ((rc = bind_inputs(&r, in, pi)) || (rc = bind_outputs(&r, out, po)) ||
+	    (rc = fxrt_check_overlap(m, r.sym, pi, po, e)) || (rc = arena_check(r.cx, r.sym, e)))
 		return rc;
 	rc = run_steps(&r);
 	for (int i = 0; !rc && i < m->nout; i++)
@@ -417,7 +422,8 @@ run_pointers(fxrt_ctx *c, const int64_t *size, void *const *in, void *const *out
 				return fxrt_fail(e, FXCC_EARG, p->name, "%s: a null pointer", p->name);
 			}
 		}
-	return run_steps(&r);
+	rc = fxrt_check_overlap(m, r.sym, in, out, e);
+	return rc ? rc : run_steps(&r);
 }
 
 int32_t
