@@ -253,6 +253,15 @@ range_pragmas(Ctx *cx, const Json *meta, Text *t)
 	}
 }
 
+/* The same, "" if absent. */
+static const char *
+text(Ctx *cx, const Json *o, const char *key)
+{
+	const char *s = str(cx, o, key);
+
+	return s ? s : "";
+}
+
 /* The signature as pragmas, for texts without a trailer. */
 static const char *
 pragmas(Ctx *cx, const Json *meta, bool outputs)
@@ -263,14 +272,14 @@ pragmas(Ctx *cx, const Json *meta, bool outputs)
 	text_add(&t, "#fxg 1\n");
 	for (int i = 0; in && i < in->n; i++) {
 		const char *target = str(cx, in->v[i], "target");
-		text_add(&t, "#fxg in %s %s", str(cx, in->v[i], "name"), str(cx, in->v[i], "kind"));
+		text_add(&t, "#fxg in %s %s", text(cx, in->v[i], "name"), text(cx, in->v[i], "kind"));
 		if (target)
 			text_add(&t, " \"%s\"", target);
 		text_add(&t, "\n");
 	}
 	for (int i = 0; outputs && out && i < out->n; i++) {
 		const char *target = str(cx, out->v[i], "target");
-		text_add(&t, "#fxg out %d %s", i, str(cx, out->v[i], "kind"));
+		text_add(&t, "#fxg out %d %s", i, text(cx, out->v[i], "kind"));
 		if (target)
 			text_add(&t, " \"%s\"", target);
 		text_add(&t, "\n");
