@@ -6,7 +6,8 @@
  *   annot.c    "f32[2, s0][s0, 1]cpu", "Sym(s0)"
  *   formb.c    Python source: statements, values
  *   forma.c    str(graph): %x : [num_users=1] = op[target=...](...)
- *   torchfn.c  what a call means: torch.*, methods, operators, attributes -> nodes
+ *   tv.c, torchnode.c, torchop.c, torchindex.c, torchfn.c, autocast.c
+ *              what expressions mean: values, nodes, operators, x[i], calls, casts
  *
  * A Tv is the value that a Python expression of the text has while reading: an
  * argument for a node (a tensor, size, literal, list), a node with several
@@ -83,6 +84,7 @@ typedef struct Reader {
 	Map    taken;                  /* Val, Node: those that have the text's name */
 	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt;
 	bool   failed;
+	VEC(enum dtype) autocast;      /* the modes that are on, innermost last */
 } Reader;
 
 /* One function being read. */
@@ -129,18 +131,49 @@ bool    formb_builtin(Fn *caller, const char *body, const Str *name, const Tv *v
 /* forma.c */
 bool    forma_graph(Reader *, Class *);
 
-/* torchfn.c: all return false after a report. */
+/* tv.c */
+Tv      tv_ofarg(Arg);
+Tv      tv_int(Fn *, int64_t);
+Tv      tv_val(Val *);
+Tv      tv_sym(const Sym *);                                /* a constant double is a float literal */
+Val    *tv_tensor(const Tv *);                              /* NULL: not a tensor */
+bool    tv_isnum(const Tv *);
+bool    tv_isint(const Tv *);
+bool    tv_isnone(const Tv *);
+bool    tv_ismask(Fn *, Val *);                             /* a tensor of bools */
+bool    tv_poison(const Tv *);
+bool    tv_poisons(const Tv *, int n);
+bool    arg_isconst(const Arg *, int64_t *);
+bool    tv_starts(const char *, const char *with);
+bool    tv_fail(Fn *, const char *fmt, ...) PRINTF(2, 3);   /* false */
+bool    tv_unsupported(Fn *, const char *name, Tv *out);    /* true: out is poison */
 bool    tv_arg(Fn *, const Tv *, Arg *);                    /* as an argument of a node */
-bool    tv_call(Fn *, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
-bool    tv_method(Fn *, Str name, const Tv *self, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
-bool    tv_getattr(Fn *, const Tv *, Str name, Tv *);
-bool    tv_getitem(Fn *, const Tv *, const Tv *index, Tv *);
-bool    tv_setitem(Fn *, const Tv *, const Tv *index, const Tv *value);
+bool    const_name(Fn *, const char *dotted, Tv *);         /* torch.float32, inf, None ... */
+/* torchnode.c: all return false after a report. */
+bool    tv_opcall(Fn *, const OpDef *, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
+/* The overload of packet that the arguments fit; what: its name in messages. */
+bool    tv_overload(Fn *, const char *packet, const char *what, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
+bool    tv_aten(Fn *, Tv *out, const char *name, int n, const Tv *);      /* aten.name(v...) */
+bool    tv_direct(Fn *, const char *name, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
+/* torchop.c */
 bool    tv_binary(Fn *, const char *op, const Tv *, const Tv *, Tv *);
 bool    tv_unary(Fn *, const char *op, const Tv *, Tv *);
 bool    tv_inplace(Fn *, const char *op, const Tv *, const Tv *);
-Tv      tv_ofarg(Arg);
-bool    const_name(Fn *, const char *dotted, Tv *);         /* torch.float32, inf, None ... */
+const char *tv_opsymbol(const char *name);                  /* "+" of "add"; NULL */
+/* torchindex.c */
+bool    tv_getitem(Fn *, const Tv *, const Tv *index, Tv *);
+bool    tv_setitem(Fn *, const Tv *, const Tv *index, const Tv *value);
+bool    tv_tensorof(Fn *, const Tv *, const Tv *dtype, Tv *);  /* torch.tensor of literals; dtype None: theirs */
+enum dtype tv_dtypeof(const Tv *);                          /* of a literal */
+int     tv_position(Fn *, const Tv *idx, int n);            /* of a list of n; -1: reported */
+/* torchfn.c */
+bool    tv_call(Fn *, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
+bool    tv_method(Fn *, Str name, const Tv *self, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
+bool    tv_getattr(Fn *, const Tv *, Str name, Tv *);
+/* autocast.c */
+void    autocast_enter(Reader *, enum dtype);               /* DtNone: off */
+void    autocast_exit(Reader *);
+bool    autocast_args(Fn *, const OpDef *, Arg *);          /* insert the casts that the mode asks for */
 
 /* text.c */
 bool    fn_fail(Fn *, const Tok *, const char *fmt, ...) PRINTF(3, 4);
