@@ -84,8 +84,13 @@ typedef struct Guarding {
 	Map under;              /* condition (or this walk itself: none) -> Map of results */
 	Map risky;              /* expression -> 1 + may one of its loads be out of range? */
 	Map sure;               /* what is computed in any case */
+	bool many;              /* more conditions than are worth a guard of their own */
+	bool clamp;             /* keep indices in range instead */
 } Guarding;
 
+enum { MostConditions = 64 };
+
+static bool risky(Guarding *, const Ex *);
 static const Ex *guard(Guarding *, const Ex *e, const Ex *cond);
 static const Ex *function(Guarding *, const Ex *);
 
@@ -113,24 +118,43 @@ guardsym(Guarding *w, const Sym *s, const Ex *cond)
 	return s;
 }
 
+/* One beyond the last element of what the load reads. */
+static const Sym *
+endof(Lower *lo, const Ex *e)
+{
+	Ctx *cx = lo->cx;
+	const Sym *end = sym_const(cx, 1);
+	const Type *t = e->val->type;
+
+	if (e->val->def && e->val->id < lo->g->nval && !lo->rootof[e->val->id])
+		t = storage_type(lo, e->val);
+	for (int d = 0; d < t->rank; d++)
+		end = sym_add(cx, end, sym_mul(cx, sym_sub(cx, t->dim[d], sym_const(cx, 1)), type_stride(cx, t, d)));
+	return end;
+}
+
+static const Sym *
+clamped(Lower *lo, const Ex *e, const Sym *at)
+{
+	Ctx *cx = lo->cx;
+	const Sym *last = sym_sub(cx, endof(lo, e), sym_const(cx, 1));
+
+	return sym_max(cx, sym_min(cx, at, last), sym_const(cx, 0));
+}
+
 /* Can the load be out of range?  Not if the ranges of its variables say so. */
 static bool
 riskyload(Lower *lo, const Ex *e)
 {
 	Ctx *cx = lo->cx;
-	const Sym **var = NULL, *end = sym_const(cx, 1);
-	const Type *t = e->val->type;
+	const Sym **var = NULL;
 	int n = 0;
 
 	sym_vars(lo->a, e->idx[0], &var, &n);
 	for (int i = 0; i < n; i++)
 		if (ex_ofvar(cx, var[i]))
 			return true;
-	if (e->val->def && e->val->id < lo->g->nval && !lo->rootof[e->val->id])
-		t = storage_type(lo, e->val);
-	for (int d = 0; d < t->rank; d++)
-		end = sym_add(cx, end, sym_mul(cx, sym_sub(cx, t->dim[d], sym_const(cx, 1)), type_stride(cx, t, d)));
-	return e->idx[0]->lo < 0 || !sym_lt(cx, e->idx[0], end);
+	return e->idx[0]->lo < 0 || !sym_lt(cx, e->idx[0], endof(lo, e));
 }
 
 static void marksure(Guarding *, const Ex *);
@@ -199,6 +223,8 @@ guardload(Guarding *w, const Ex *e, const Ex *cond)
 
 	for (int i = 0; i < e->nidx; i++)
 		idx[i] = guardsym(w, e->idx[i], cond);
+	if (w->clamp && risky(w, e))
+		idx[0] = clamped(w->lo, e, idx[0]);
 	e = ex_load(cx, e->val, idx, e->nidx);
 	return cond ? ex_op(cx, ScSelect, cond, e, zero) : e;
 }
@@ -298,8 +324,11 @@ guard(Guarding *w, const Ex *e, const Ex *cond)
 
 	if (e->kind == ExConst)
 		return e;
-	if (cond && !risky(w, e))
+	if (cond && (w->clamp || !risky(w, e)))
 		return guard(w, e, NULL);
+	if (w->many)
+		return e;
+	w->many = !w->clamp && w->under.n > MostConditions;
 	if (!memo)
 		map_put(w->lo->a, &w->under, key, memo = NEW(w->lo->a, Map));
 	if ((r = map_get(memo, e)))
@@ -313,8 +342,13 @@ const Ex *
 ex_ready(Lower *lo, const Ex *e)
 {
 	Guarding w = {.lo = lo};
+	const Ex *r;
 
 	marksure(&w, e);
+	r = guard(&w, e, NULL);
+	if (!w.many)
+		return r;
+	w = (Guarding){.lo = lo, .clamp = true, .sure = w.sure};
 	return guard(&w, e, NULL);
 }
 
