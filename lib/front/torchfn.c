@@ -12,7 +12,6 @@
  */
 #include "front/text.h"
 
-typedef VEC(Arg) Args;
 typedef VEC(Str) Strs;
 typedef VEC(Tv) Tvs;
 

@@ -6,8 +6,6 @@
  */
 #include "front/text.h"
 
-typedef VEC(Arg) Args;
-typedef VEC(Str) Strs;
 typedef VEC(Tv) Tvs;
 
 /* What torch.tensor makes of a literal. */

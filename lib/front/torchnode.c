@@ -8,7 +8,19 @@
 
 typedef VEC(Arg) Args;
 typedef VEC(Str) Strs;
-typedef VEC(Tv) Tvs;
+
+static bool
+tv_args(Fn *f, const Tv *v, int n, Args *out)
+{
+	Arg a;
+
+	for (int i = 0; i < n; i++) {
+		if (!tv_arg(f, &v[i], &a))
+			return false;
+		vec_push(f->r->a, out, a);
+	}
+	return true;
+}
 
 /* ---- making nodes --------------------------------------------------------------------- */
 

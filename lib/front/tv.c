@@ -2,10 +2,6 @@
  */
 #include "front/text.h"
 
-typedef VEC(Arg) Args;
-typedef VEC(Str) Strs;
-typedef VEC(Tv) Tvs;
-
 Tv
 tv_ofarg(Arg a)
 {
@@ -159,19 +155,6 @@ tv_arg(Fn *f, const Tv *v, Arg *out)
 	default:
 		return tv_fail(f, "this cannot be an argument here");
 	}
-}
-
-bool
-tv_args(Fn *f, const Tv *v, int n, Args *out)
-{
-	Arg a;
-
-	for (int i = 0; i < n; i++) {
-		if (!tv_arg(f, &v[i], &a))
-			return false;
-		vec_push(f->r->a, out, a);
-	}
-	return true;
 }
 
 /* torch.float32, torch.strided, torch.preserve_format, None, inf ... */
