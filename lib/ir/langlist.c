@@ -12,6 +12,12 @@ lang_iter(Lang *L, const Ast *at, LVal v)
 
 	if (v.kind == LList)
 		return v;
+	if (v.kind == LStr) {                     /* its characters */
+		LVal r = lang_list(L, (int)strlen(v.s));
+		for (int k = 0; k < r.list.n; k++)
+			r.list.v[k] = (LVal){.kind = LStr, .s = intern(L->cx, v.s + k, 1)};
+		return r;
+	}
 	if (v.kind != LRange)
 		lang_fail(L, at, "%s is no list", lang_str(L->cx, v));
 	if (!sym_isconst(v.range.from, &a) || !sym_isconst(v.range.to, &b))
@@ -147,7 +153,7 @@ lang_subscript(Lang *L, const Ast *e)
 	LVal x = lang_eval(L, e->kid[0]);
 	LVals idx = {0};
 
-	if (x.kind == LRange)
+	if (x.kind == LRange || x.kind == LStr)
 		x = lang_iter(L, e, x);
 	if (x.kind == LList && e->n == 2) {
 		if (e->kid[1]->kind == AstSlice)

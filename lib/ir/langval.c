@@ -329,6 +329,8 @@ lang_binary(Lang *L, const Ast *at, const char *op, LVal a, LVal b)
 			return ints(L, at, op, s, t);
 		return lang_sym(sym_binary(L->cx, op, s, t));
 	}
+	if (a.kind == LStr && b.kind == LStr && strcmp(op, "+") == 0)
+		return (LVal){.kind = LStr, .s = intern_printf(L->cx, "%s%s", a.s, b.s)};
 	if (a.kind == LList && b.kind == LList && strcmp(op, "+") == 0)
 		return concat(L, a, b);
 	if (a.kind == LList && strcmp(op, "*") == 0)
