@@ -4,6 +4,7 @@
  * input or in writing the output, 2 the command line, 4 a bug of ours.
  */
 #include <ctype.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -92,6 +93,9 @@ read_input(Job *j)
 	j->mod = read_model(j->cx, &f, &ro);
 	if (j->mod == NULL)
 		return false;
+	for (int i = 0; i < j->mod->weight.n && j->mod->weightfile.n == 0; i++)
+		if (j->mod->weight.v[i]->data)             /* an archive holds its own */
+			vec_push(j->arena, &j->mod->weightfile, intern_str(j->cx, f.name));
 	for (int i = 1; i < o->input.n; i++)
 		if (!open_input(j, o->input.v[i], &f) || !read_weights(j->cx, j->mod, &f, &ro))
 			return false;
@@ -121,11 +125,25 @@ write_text(Job *j, const Text *t)
 	return out && out_write(out, t->s ? t->s : "", t->n) && out_commit(j->cx, out);
 }
 
+/* Weights are named as seen from where the text goes: by full path if that is another folder. */
+static void
+name_weights(Job *j)
+{
+	char full[PATH_MAX];
+
+	if (j->opt.out == NULL || strchr(j->opt.out, '/') == NULL)
+		return;
+	for (int i = 0; i < j->mod->weightfile.n; i++)
+		if (realpath(j->mod->weightfile.v[i], full))
+			j->mod->weightfile.v[i] = intern_str(j->cx, full);
+}
+
 static bool
 write_module(Job *j)
 {
 	Text t = {.arena = j->arena};
 
+	name_weights(j);
 	module_print(j->mod, &t);
 	return write_text(j, &t);
 }
@@ -364,6 +382,8 @@ compile(Job *j)
 		print_graph_ops(j);
 	if (o->stage && stage_pass(o->stage))
 		o->stop = stage_pass(o->stage);
+	if (o->stop)                                   /* a text has no place for values made while compiling */
+		vec_push(j->arena, &o->skip, "constfold");
 	j->mod->fastmath = o->fastmath == 1;
 	enum passend end = passes_run(j->mod, o);
 	if (o->optinfo)

@@ -252,7 +252,9 @@ struct Module {
 	VEC(Output) out;       /* one for each element of the output list */
 	VEC(Weight *) weight;
 	VEC(Guard) guard;
+	VEC(Str) weightfile;   /* files that the values came from, as named to file_read; printed, so that texts read back */
 	Str    torch, dialect; /* informative */
+	bool   fastmath;       /* results may differ beyond rounding */
 };
 
 /* ---- building and changing graphs (graph.c) ------------------------------ */

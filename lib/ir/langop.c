@@ -124,8 +124,9 @@ lang_opcall(Lang *L, const Ast *at, const char *packet, const OpDef *op, LVal *a
 	if (!op_bind(L->cx, L->loc, op, pos, n, key, kwv, nkw, bound))
 		longjmp(*L->fail, 1);
 	if (!infer_types(L->g, L->loc, op, bound, &type, &ntype)) {
-		note(L->cx, NOLOC, "%s:%d: in the '%s' of %s", L->op->file, L->op->line,
-		     L->what, L->op->name);
+		if (L->op)
+			note(L->cx, NOLOC, "%s:%d: in the '%s' of %s", L->op->file, L->op->line,
+			     L->what, L->op->name);
 		longjmp(*L->fail, 1);
 	}
 	/* A size needs no node, unless it is read from data when running. */

@@ -7,8 +7,9 @@ bool pass_decompose(Graph *);    /* expand every operator that has no code of it
 bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
 bool pass_noop(Graph *);
 bool pass_cse(Graph *);
-bool pass_simplify(Graph *);
+bool pass_simplify(Graph *);     /* the rules of the .pat tables; fast ones if Module.fastmath */
 bool pass_constfold(Graph *);
 bool pass_dce(Graph *);
 /* All return false only after reporting an error. */
+void simplify_report(Ctx *, FILE *);   /* how often each rule was applied */
 #endif

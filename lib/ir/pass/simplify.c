@@ -1,0 +1,179 @@
+/* simplify.c - apply the rules of the .pat tables until none applies.
+ *
+ * Sweeps over the graph in program order; a node is tried with the rules whose
+ * pattern has its operator at the root, in the order of the table.  What a
+ * rewrite leaves without readers goes at once, so that single_use() means what
+ * it says.  Rules make graphs smaller or cheaper; a table with a circle in it is
+ * stopped by the number of rewrites.
+ */
+#include "ir/pass/pass.h"
+#include "ir/rule.h"
+
+typedef VEC(int) Rules;       /* indices in ruletab */
+
+typedef struct Simplify {
+	Graph *g;
+	Arena *a;
+	Map rules;             /* of an operator: Rules *; made when it is first met */
+	int budget;
+} Simplify;
+
+/* ---- which rules ------------------------------------------------------------------ */
+
+static const char countkey;
+
+static int *
+counts(Ctx *cx)
+{
+	return ctx_slot(cx, &countkey, sizeof(int) * (size_t)(nruletab + 1));
+}
+
+static Rules *
+rules_of(Simplify *s, const OpDef *op)
+{
+	Rules *v = map_get(&s->rules, op);
+	Ctx *cx = s->g->cx;
+
+	if (v)
+		return v;
+	v = NEW(s->a, Rules);
+	for (int k = 0; k < nruletab; k++) {
+		const Ast *p;
+		if (ruletab[k].fast && !s->g->mod->fastmath)
+			continue;
+		p = lang_ast(cx, NULL, ruletab[k].name, ruletab[k].pattern, FormExpr);
+		if (p && p->kind == AstCall && rule_names(cx, p, op))
+			vec_push(s->a, v, k);
+	}
+	map_put(s->a, &s->rules, op, v);
+	return v;
+}
+
+/* ---- what nobody reads any more ------------------------------------------------------ */
+
+typedef struct Defs { Arena *a; VEC(Node *) v; } Defs;
+
+static void
+operand(void *arg, Use *u)
+{
+	Defs *d = arg;
+
+	for (int k = 0; k < d->v.n; k++)
+		if (d->v.v[k] == u->val->def)
+			return;
+	vec_push(d->a, &d->v, u->val->def);
+}
+
+static bool
+dead(const Node *n)
+{
+	if (n->nout == 0 || n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Mutates) | OP(Hop)))
+		return false;
+	for (int k = 0; k < n->nout; k++)
+		if (n->out[k].uses)
+			return false;
+	return true;
+}
+
+static void
+bury(Simplify *s, Node *n)
+{
+	Defs todo = {.a = s->a};
+
+	vec_push(s->a, &todo.v, n);
+	while (todo.v.n) {
+		n = todo.v.v[--todo.v.n];
+		if (!dead(n))
+			continue;
+		node_operands(n, operand, &todo);
+		node_delete(n);
+	}
+}
+
+/* ---- rewriting ------------------------------------------------------------------------- */
+
+/* A replacement may be written with operators that are made of others. */
+static bool
+decompose(Node *first, const Node *end)
+{
+	for (Node *n = first, *next; n != end; n = next) {
+		Node *before = n->prev;
+		Graph *g = n->graph;
+		next = n->next;
+		if (op_route(n->op) != RouteExpand)
+			continue;
+		if (!node_expand(n))
+			return false;
+		next = before ? before->next : g->first;
+	}
+	return true;
+}
+
+/* with stands for the result of n; the nodes made for it lie from first to n. */
+static bool
+replace(Simplify *s, Node *n, Val *with, Node *first)
+{
+	Use *read = n->out[0].uses;    /* stays a reader of the result, whatever that becomes */
+	Str name = n->out[0].name;
+	bool fresh = with->def->id > n->id;
+
+	for (Node *m = first; m != n; m = m->next) {
+		m->backward = n->backward;
+		m->tag = n->tag;
+	}
+	val_replace(&n->out[0], with);
+	if (!decompose(first, n))
+		return false;
+	bury(s, n);
+	if (fresh && name)
+		val_rename(s->g, read->val, name);
+	return true;
+}
+
+static bool
+rewrite(Simplify *s, Node *n, bool *changed)
+{
+	Rules *r = rules_of(s, n->op);
+
+	for (int k = 0; k < r->n; k++) {
+		Node *prev = n->prev;
+		Val *v = rule_apply(&ruletab[r->v[k]], n);
+		if (ctx_errors(s->g->cx))
+			return false;
+		if (v == NULL)
+			continue;
+		counts(s->g->cx)[r->v[k]]++;
+		s->budget--;
+		*changed = true;
+		return replace(s, n, v, prev ? prev->next : s->g->first);
+	}
+	return true;
+}
+
+bool
+pass_simplify(Graph *g)
+{
+	Simplify s = {.g = g, .a = arena_new(), .budget = 8 * (int)g->nnode + 64};
+	bool changed = true, ok = true;
+
+	while (ok && changed) {
+		changed = false;
+		for (Node *n = g->first, *next; ok && n && s.budget > 0; n = next) {
+			next = n->next;
+			if (!(n->op->flags & OP(Leaf)) && n->nout == 1 && n->out[0].uses)
+				ok = rewrite(&s, n, &changed);
+		}
+	}
+	arena_free(s.a);
+	return ok;
+}
+
+void
+simplify_report(Ctx *cx, FILE *f)
+{
+	const int *n = counts(cx);
+
+	for (int k = 0; k < nruletab; k++)
+		if (n[k])
+			fprintf(f, "simplify: %s:%d: %s: %d\n", ruletab[k].file, ruletab[k].line, ruletab[k].name, n[k]);
+}
