@@ -10,6 +10,7 @@
  *   test_rules NAME...    these rules alone, with the graphs they were tried on
  */
 #include <math.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include "ir/pass/pass.h"
 #include "ir/rule.h"
@@ -70,12 +71,12 @@ dtype(Case *c)
 
 /* Sizes, dims, permutations. */
 static const struct { int n; int8_t v[4]; } lists[] = {
-	{3, {2, 3, 4}}, {2, {4, 6}}, {1, {24}}, {3, {2, 1, 12}}, {2, {1, 24}}, {4, {2, 3, 1, 4}}, {0, {0}},   /* shapes of tensors */
+	{3, {2, 3, 4}}, {2, {4, 6}}, {1, {24}}, {3, {2, 1, 12}}, {2, {1, 24}}, {4, {2, 3, 1, 4}}, {0, {0}}, {2, {5, 5}},   /* shapes of tensors */
 	{1, {-1}}, {2, {-1, 6}}, {1, {0}}, {1, {1}}, {2, {0, 1}}, {2, {1, 0}}, {3, {2, 0, 1}},
-	{3, {0, 2, 1}}, {3, {1, 2, 0}}, {3, {0, 1, 2}}, {3, {2, -2, 0}}, {4, {5, 2, 3, 4}}, {3, {2, 5, 12}},
+	{3, {0, 2, 1}}, {3, {1, 2, 0}}, {3, {0, 1, 2}}, {3, {-1, 0, 1}}, {4, {5, 2, 3, 4}}, {3, {2, 5, 12}},
 	{3, {5, 1, 24}}, {3, {2, 3, 1}},
 };
-enum { NShapes = 7 };
+enum { NShapes = 8 };
 
 static double
 special(Case *c)
@@ -299,6 +300,13 @@ tried(Case *c)
 	return Differs;
 }
 
+/* Arguments that no table foresees. */
+static void
+onbug(void *arg)
+{
+	longjmp(*(jmp_buf *)arg, 1);
+}
+
 static enum outcome
 once(const RuleDef *r, uint64_t seed)
 {
@@ -307,7 +315,11 @@ once(const RuleDef *r, uint64_t seed)
 
 	c.a = ctx_arena(c.cx);
 	c.g = m->main = graph_new(m, intern_str(c.cx, "main"), NULL);
-	enum outcome o = tried(&c);
+	jmp_buf here;
+	volatile enum outcome o = NoFit;
+	ctx_onbug(c.cx, onbug, &here);
+	if (setjmp(here) == 0)
+		o = tried(&c);
 	ctx_free(c.cx);
 	return o;
 }

@@ -133,4 +133,4 @@ rule rsqrt_of       reciprocal(sqrt(x)) => rsqrt(x) fast
 rule mul_mul        mul(mul(x, a), b) => mul(x, a*b) fast when x.dtype.isfloat
 rule add_add        add(add(x, a), b) => add(x, a + b) fast when x.dtype.isfloat
 rule mul_div        div(mul(x, y), y) => x fast
-rule silu_of        mul(x, sigmoid(x)) => silu(x) fast
+rule silu_of        mul(x, sigmoid(x)) => silu(x) fast when x.dtype.isfloat

@@ -45,5 +45,6 @@ rule slice_slice        slice(slice(x, d, a, b), d, c, e) =>
                         when a is not None and c is not None and a >= 0 and c >= 0 and
                              a + c + result.shape[normdim(d, x.ndim)] <= x.shape[normdim(d, x.ndim)]
 rule cat_one            cat([x], d) => x
-rule index_arange       index(x, [arange(0, c, 1, dtype=d)]) => slice(x, 0, 0, c) when d is None or d == i64
+rule index_arange       index(x, [arange(0, c, 1, dtype=d)]) => slice(x, 0, 0, c)
+                        when isint(c) and (d is None or d == i64)
 rule flip_flip          flip(flip(x, a), a) => x
