@@ -775,6 +775,8 @@ fn_name(Fn *f, Str name, Tv *v)
 		for (int i = 0; i < v->node->nout; i++)
 			if (!map_get(&r->taken, &v->node->out[i]))
 				val_rename(f->g, &v->node->out[i], arena_printf(r->a, "%s_unused_%d", name, i));
+	} else if (v->kind == TvArg && v->node && v->node->nout == 0) {
+		node_rename(v->node, name);
 	} else if (v->kind == TvArg && (v->arg.kind == ArgVal || v->node)) {
 		Val *val = v->node ? &v->node->out[0] : v->arg.use->val;
 		Node *n = val->def;

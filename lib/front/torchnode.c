@@ -135,6 +135,7 @@ make(Fn *f, const OpDef *op, Arg *arg, Tv *out)
 	}
 	if (nout == 0) {
 		*out = tv_ofarg(arg_none());
+		out->node = n;
 		return true;
 	}
 	if (sym) {

@@ -288,6 +288,16 @@ hold(Print *p, const Val *v)
 		map_put(a, &p->held, t->sym, (void *)v);
 }
 
+/* A sub-graph is an attribute of the module around it. */
+static void
+names(Text *t, const Arg *a, const char *indent)
+{
+	if (a->kind == ArgGraph)
+		text_add(t, "%s%s = self.%s\n", indent, a->graph->name, a->graph->name);
+	for (int i = 0; a->kind == ArgList && i < a->list.n; i++)
+		names(t, &a->list.v[i], indent);
+}
+
 static void
 statement(Print *p, const Node *n, const char *indent)
 {
@@ -306,8 +316,7 @@ statement(Print *p, const Node *n, const char *indent)
 		return;
 	}
 	for (int i = 0; i < n->narg; i++)
-		if (n->arg[i].kind == ArgGraph)
-			text_add(t, "%s%s = self.%s\n", indent, n->arg[i].graph->name, n->arg[i].graph->name);
+		names(t, &n->arg[i], indent);
 	text_add(t, "%s%s", indent, single(n) ? valname(&n->out[0]) : n->name ? n->name : "_");
 	if (single(n))
 		annotation(p, n->out[0].type);
@@ -387,6 +396,18 @@ params(Print *p, const Graph *g, const Module *m)
 static void
 graph(Text *t, const Graph *g, int depth);
 
+static void
+child(Text *t, const Arg *a, int depth, Arena *arena, Map *seen)
+{
+	for (int i = 0; a->kind == ArgList && i < a->list.n; i++)
+		child(t, &a->list.v[i], depth, arena, seen);
+	if (a->kind != ArgGraph || map_get(seen, a->graph))
+		return;
+	map_put(arena, seen, a->graph, a->graph);
+	text_add(t, "\n");
+	graph(t, a->graph, depth);
+}
+
 /* The sub-graphs that the nodes of g use, each once, in order. */
 static void
 children(Text *t, const Graph *g, int depth)
@@ -394,15 +415,8 @@ children(Text *t, const Graph *g, int depth)
 	Map seen = {0};
 
 	FOREACH_NODE(g, n)
-		for (int i = 0; i < n->narg; i++) {
-			const Graph *c = n->arg[i].kind == ArgGraph ? n->arg[i].graph : NULL;
-
-			if (c && !map_get(&seen, c)) {
-				map_put(g->arena, &seen, c, (void *)c);
-				text_add(t, "\n");
-				graph(t, c, depth);
-			}
-		}
+		for (int i = 0; i < n->narg; i++)
+			child(t, &n->arg[i], depth, g->arena, &seen);
 }
 
 static void
@@ -477,6 +491,8 @@ pragmas(const Module *m, Text *t)
 		text_add(t, "#fxg torch %s\n", m->torch);
 	if (m->dialect)
 		text_add(t, "#fxg dialect %s\n", m->dialect);
+	for (int i = 0; i < m->weightfile.n; i++)
+		pragma(t, "weights", m->weightfile.v[i], NULL);
 	for (int i = 0; i < m->in.n; i++) {
 		const Input *in = &m->in.v[i];
 		const Type *ty = in->val ? in->val->type : NULL;
@@ -568,11 +584,15 @@ symvars(Ctx *cx, const Sym *s, Syms *v)
 	}
 }
 
+static void graphvars(const Graph *, Syms *);
+
 static void
 argvars(Ctx *cx, const Arg *a, Syms *v)
 {
 	if (a->kind == ArgInt)
 		symvars(cx, a->i, v);
+	else if (a->kind == ArgGraph)
+		graphvars(a->graph, v);
 	else if (a->kind == ArgList || a->kind == ArgSlice)
 		for (int i = 0; i < a->list.n; i++)
 			argvars(cx, &a->list.v[i], v);
@@ -597,8 +617,6 @@ graphvars(const Graph *g, Syms *v)
 		}
 		for (int i = 0; i < n->narg; i++) {
 			argvars(g->cx, &n->arg[i], v);
-			if (n->arg[i].kind == ArgGraph)
-				graphvars(n->arg[i].graph, v);
 		}
 	}
 }
