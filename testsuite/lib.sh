@@ -28,7 +28,7 @@ clean() { for f in * .[!.]*; do test -e "$f" || continue; case " $* out err " in
 # one diagnostic, exit 1, within a second or two and a bounded memory; nothing is written
 refused() {
 	rm -f bad.so bad.h
-	fails 1 sh -c 'ulimit -v '"${limit:-1048576}"' 2>/dev/null || :; exec timeout 20 fxcc "$@"' fxcc "$@" -o bad.so
+	fails 1 sh -c 'ulimit -v '"$limit"' 2>/dev/null || :; exec timeout 20 fxcc "$@"' fxcc "$@" -o bad.so
 	absent bad.so bad.h
 	n=$(grep -c 'error:' err || :)
 	test "$n" -ge 1 || { cat err >&2; die "no error message: $*"; }

@@ -26,7 +26,10 @@ trap 'cd /; rm -rf "$tmp"' EXIT
 trap 'exit 1' INT TERM HUP
 export PATH CC top bin
 test -n "$ASAN_OPTIONS" || ASAN_OPTIONS=detect_leaks=0
-export ASAN_OPTIONS
+# KiB of address space for damaged input; ASan needs terabytes
+limit=1048576
+! grep -q __asan_init "$bin/fxcc1" 2>/dev/null || limit=unlimited
+export ASAN_OPTIONS limit
 
 # directive NAME FILE: the rest of every such line
 directive() { sed -n "s/^[ 	]*# *$1:\{0,1\} //p" "$2"; }
