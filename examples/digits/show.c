@@ -1,36 +1,82 @@
-/* show.c - call the compiled digits model on held-out images and say how it does.
+/* show.c - run the digits model on the held-out images and say how well it does.
  *
- *     fxcc digits.pt2 -o digits.so && cc show.c ./digits.so -lm -o show && ./show DIR
+ *	show [DIR]
  *
- * DIR holds images.npy (f32[n, 1, 8, 8]), labels.npy (i64[n]) and expected.npy, the
- * logits (f32[n, 10]) that PyTorch computes.
+ * DIR (default: the working directory) holds images.npy, labels.npy and expected.npy.
+ * The model is one function of the library: digits(count, images, logits).  It is
+ * called once for all images, then timed for one image and for all of them.
  */
+#define _POSIX_C_SOURCE 200809L	/* clock_gettime */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "digits.h"
 
-enum { Pixels = 64, Classes = 10, Max = 4096 };
+enum { Side = 8, Pixels = Side * Side, Classes = 10 };
 
-/* The data of DIR/name; how many bytes it has goes to *n. */
-static void *
-load(const char *dir, const char *name, size_t *n)
+static void
+die(const char *path, const char *what)
 {
-	char path[4096];
-	unsigned char head[10];
-	void *p = malloc((size_t)Max * Pixels * 8);
+	fprintf(stderr, "show: %s: %s\n", path, what);
+	exit(1);
+}
+
+/* ---- .npy: magic, version, length of a Python dict as text, the elements ---- */
+
+/* Number of elements that a header's shape says, e.g. 'shape': (360, 1, 8, 8) */
+static long
+count(const char *path, const char *header)
+{
+	const char *p = strstr(header, "'shape': (");
+	long n = 1;
+
+	if (p == NULL)
+		die(path, "no shape in the header");
+	p += strlen("'shape': (");
+	while (*p != ')' && *p != '\0') {
+		char *end;
+		long d = strtol(p, &end, 10);
+		if (end == p || d < 0 || d > 1 << 20 || n > 1 << 24)
+			die(path, "cannot read the shape");
+		n *= d;
+		p = end + strspn(end, ", ");
+	}
+	return n;
+}
+
+/* The elements of DIR/NAME, which must be of type descr ("<f4", "<i8"); *n of them */
+static void *
+npy(const char *dir, const char *name, const char *descr, size_t size, long *n)
+{
+	char path[1024], header[4096], want[32];
+	unsigned char pre[10];
+	void *data;
 	FILE *f;
 
 	snprintf(path, sizeof path, "%s/%s", dir, name);
+	snprintf(want, sizeof want, "'descr': '%s'", descr);
 	f = fopen(path, "rb");
-	if (f == NULL || p == NULL || fread(head, 1, 10, f) != 10 || fseek(f, head[8] | head[9] << 8, SEEK_CUR)) {
-		perror(path);
-		exit(1);
-	}
-	*n = fread(p, 1, (size_t)Max * Pixels * 8, f);
+	if (f == NULL)
+		die(path, "cannot open");
+	if (fread(pre, 1, 10, f) != 10 || memcmp(pre, "\x93NUMPY\x01", 7) != 0)
+		die(path, "not a .npy file of version 1");
+	size_t len = pre[8] | (size_t)pre[9] << 8;
+	if (len >= sizeof header || fread(header, 1, len, f) != len)
+		die(path, "cut short");
+	header[len] = '\0';
+	if (strstr(header, want) == NULL || strstr(header, "'fortran_order': False") == NULL)
+		die(path, "elements of another type or order");
+	*n = count(path, header);
+	data = malloc((size_t)*n * size + 1);
+	if (data == NULL || fread(data, size, (size_t)*n, f) != (size_t)*n)
+		die(path, "cut short");
 	fclose(f);
-	return p;
+	return data;
 }
+
+/* ---- answers ---- */
 
 static int
 answer(const float *logit)
@@ -43,58 +89,98 @@ answer(const float *logit)
 	return best;
 }
 
-static void
-pictures(const float *image, const float *logit, const int64_t *label, int n)
+static long
+right(const float *logit, const int64_t *label, long n)
 {
-	for (int row = 0; row < 8; row++) {
-		for (int k = 0; k < n; k++) {
-			for (int col = 0; col < 8; col++) {
-				int v = (int)(image[k * Pixels + row * 8 + col] * 4.999f);
-				printf("%c%c", " .+#@"[v], " .+#@"[v]);
-			}
-			printf("  ");
-		}
-		putchar('\n');
-	}
-	for (int k = 0; k < n; k++)
-		printf("model: %d, label: %d  ", answer(logit + k * Classes), (int)label[k]);
-	putchar('\n');
+	long r = 0;
+
+	for (long i = 0; i < n; i++)
+		r += answer(logit + i * Classes) == label[i];
+	return r;
 }
+
+/* Three digits side by side, a pixel two characters wide as characters are tall */
+static void
+draw(const float *image, const float *logit, const int64_t *label)
+{
+	static const char ink[] = " .:-=+*#%@";
+
+	for (int y = 0; y < Side; y++) {
+		for (int k = 0; k < 3; k++) {
+			for (int x = 0; x < Side; x++) {
+				int c = (int)(image[k * Pixels + y * Side + x] * 9.0f + 0.5f);
+				printf("%c%c", ink[c], ink[c]);
+			}
+			printf("    ");
+		}
+		printf("\n");
+	}
+	for (int k = 0; k < 3; k++)
+		printf("model %d, truth %-6d", answer(logit + k * Classes), (int)label[k]);
+	printf("\n\n");
+}
+
+/* ---- time ---- */
 
 static double
 now(void)
 {
-	return (double)clock() / CLOCKS_PER_SEC;
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Best of many calls for the first n images, in microseconds */
+static double
+latency(const float *image, float *logit, long n)
+{
+	double best = HUGE_VAL, end = now() + 0.2;
+
+	while (now() < end) {
+		double t = now();
+		digits(n, image, logit);
+		t = now() - t;
+		if (t < best)
+			best = t;
+	}
+	return best * 1e6;
 }
 
 int
 main(int argc, char **argv)
 {
 	const char *dir = argc > 1 ? argv[1] : ".";
-	size_t bytes, nlabel, nexpected;
-	const float *image = load(dir, "images.npy", &bytes), *expected = load(dir, "expected.npy", &nexpected);
-	const int64_t *label = load(dir, "labels.npy", &nlabel);
-	int n = (int)(nlabel / sizeof *label), right = 0, torch = 0, runs = 2000, rc;
-	float *logit = malloc(sizeof *logit * Classes * (size_t)(n + 1));
-	double t;
+	long nimage, n, nexpect;
+	float *image = npy(dir, "images.npy", "<f4", sizeof *image, &nimage);
+	int64_t *label = npy(dir, "labels.npy", "<i8", sizeof *label, &n);
+	float *expect = npy(dir, "expected.npy", "<f4", sizeof *expect, &nexpect);
+	float *logit = malloc((size_t)n * Classes * sizeof *logit);
+	double diff = 0;
+	int err;
 
-	if (n < 4 || logit == NULL || bytes < sizeof *image * Pixels * (size_t)n || nexpected < sizeof *expected * Classes * (size_t)n) {
-		fprintf(stderr, "%s: the files do not fit together\n", dir);
+	if (n < 3 || nimage != n * Pixels || nexpect != n * Classes || logit == NULL)
+		die(dir, "the arrays do not belong together");
+	err = digits(n, image, logit);
+	if (err != 0) {
+		fprintf(stderr, "show: the model returned error %d\n", err);
 		return 1;
 	}
-	if ((rc = digits(n, image, logit)) != 0) {
-		fprintf(stderr, "digits: error %d\n", rc);
-		return 1;
+	for (long i = 0; i < nexpect; i++) {
+		double d = fabs((double)logit[i] - expect[i]);
+		if (!(d <= diff))
+			diff = isnan(d) ? HUGE_VAL : d;
 	}
-	pictures(image, logit, label, 4);
-	for (int i = 0; i < n; i++) {
-		right += answer(logit + i * Classes) == label[i];
-		torch += answer(expected + i * Classes) == label[i];
-	}
-	printf("\n%d of %d held-out digits right (%.2f %%); PyTorch: %d\n", right, n, 100.0 * right / n, torch);
-	t = now();
-	for (int i = 0; i < runs; i++)
-		digits(1, image, logit);
-	printf("one image: %.1f us (one thread)\n", 1e6 * (now() - t) / runs);
-	return right != torch;
+
+	draw(image, logit, label);
+	printf("fxcc:    %ld of %ld held-out digits right (%.2f %%)\n", right(logit, label, n), n,
+	       100.0 * (double)right(logit, label, n) / (double)n);
+	printf("PyTorch: %ld of %ld; largest difference of a logit: %.2g\n", right(expect, label, n), n, diff);
+	printf("latency: %.1f us for one image, ", latency(image, logit, 1));
+	printf("%.1f us for %ld\n", latency(image, logit, n), n);
+	free(image);
+	free(label);
+	free(expect);
+	free(logit);
+	return diff < 1e-3 ? 0 : 1;
 }
