@@ -228,35 +228,79 @@ plainload(const Ex *e)
 
 /* ---- tile sizes --------------------------------------------------------------------------- */
 
-/* Rows of the tile: those that waste least of M's last tile. */
-static void
-tilesize(Contraction *c)
+/* Rows of a tile that waste least of M's last one, among most, most - step ...; whole
+ * tiles need no bounds, which is worth a few percent. */
+static int
+bestrows(Contraction *c, int most, int step)
 {
-	const Target *t = c->lo->opt.target;
-	int64_t M, N, best = INT64_MAX, cost;
-	int most = t->mr;
+	int64_t M, best = INT64_MAX, cost;
+	int mr = most;
 
-	c->NV = t->nv;
-	if (sym_isconst(c->N, &N))
-		while (c->NV > 1 && N <= (int64_t)(c->NV - 1) * c->W)
-			c->NV--;
-	c->NR = c->NV * c->W;
-	c->MR = most;
 	if (!sym_isconst(c->M, &M))
-		return;
-	if (M <= most) {
-		c->MR = (int)M;
-		return;
-	}
-	for (int mr = most; mr >= (most + 1) / 2; mr--) {
-		cost = (M + mr - 1) / mr * (mr * c->NV + 2);
-		/* Whole tiles need no bounds: worth a few percent. */
-		cost += M % mr ? cost / 16 : 0;
+		return most;
+	if (M <= most)
+		return step > 1 && M > 6 ? (int)(M + 1) / 2 * 2 : (int)M;
+	for (int r = most; r >= (most + 1) / 2; r -= step) {
+		cost = (M + r - 1) / r * (r * 2 + 2);
+		cost += M % r ? cost / 16 : 0;
 		if (cost < best) {
 			best = cost;
-			c->MR = mr;
+			mr = r;
 		}
 	}
+	return mr;
+}
+
+/* Panels of constant rows: one width for all machines, of which each takes a part. */
+static void
+panelsizes(Contraction *c)
+{
+	int64_t N;
+
+	c->PA = bestrows(c, 12, 2);
+	c->PB = sym_isconst(c->N, &N) && N <= 16 ? 16 : 32;
+}
+
+static void
+tilerows(Contraction *c)
+{
+	int most = c->lo->opt.target->mr;
+
+	if (c->aform == ADirect) {
+		c->MR = bestrows(c, most, 1);
+		return;
+	}
+	for (c->MR = c->PA < most ? c->PA : most; c->PA % c->MR; c->MR--)
+		;
+}
+
+/* Vectors to a tile: more of them where there are few rows, if registers allow. */
+static void
+tilecolumns(Contraction *c)
+{
+	const Target *t = c->lo->opt.target;
+	int64_t N, best = INT64_MAX, cost;
+	int most = t->nv;
+
+	c->NV = most;
+	if (c->bform == BBlock)
+		while ((most + 1) * (c->MR + 1) < t->nreg && most < 4)
+			most++;
+	if (!sym_isconst(c->N, &N)) {
+		c->NR = c->NV * c->W;
+		return;
+	}
+	for (int v = most; v >= 1; v--) {
+		int nr = v * c->W;
+		if ((c->bform == BDirect && N % nr) || (c->bform == BPacked && c->PB % nr))
+			continue;
+		cost = (N + nr - 1) / nr * (c->MR * v + c->MR + v);
+		if (cost < best) {
+			best = cost;
+			c->NV = v;
+		}
+	}
+	c->NR = c->NV * c->W;
 }
 
 static void
@@ -286,18 +330,6 @@ direct(Contraction *c)
 	if (uses(c, l, c->n[0]) && gen_fvsym(c->g, rest) & gen_bit(c->g, c->n[0]))
 		return false;
 	return isconst(c->N, &N) && N % c->W == 0 && !(isconst(c->M, &M) && M > DirectRows);
-}
-
-/* Panels of NR columns that fit N exactly, where direct. */
-static void
-exactpanels(Contraction *c)
-{
-	int64_t N;
-
-	if (isconst(c->N, &N))
-		while (c->NV > 1 && N % (c->NV * c->W))
-			c->NV--;
-	c->NR = c->NV * c->W;
 }
 
 static bool
@@ -331,22 +363,20 @@ forms(Contraction *c)
 		return false;
 	if (isconst(c->N, &N) && N < 4)
 		return false;
-	tilesize(c);
+	panelsizes(c);
 	dependson(c, c->A, c->ao, &c->nao);
 	dependson(c, c->B, c->bo, &c->nbo);
 	c->aform = pack_const(c, true, &c->apack) ? APacked : ADirect;
 	if (c->aform == ADirect && !plainload(c->A))
 		return false;
-	if (pack_const(c, false, &c->bpack)) {
-		c->bform = BPacked;
-	} else if (direct(c) && (c->aform == ADirect || few || c->nk > 1)) {
-		exactpanels(c);
-		c->bform = BDirect;
-	} else {
-		c->bform = BBlock;
-		if (few || !blocksize(c))
-			return false;
-	}
+	c->bform = pack_const(c, false, &c->bpack) ? BPacked
+	           : direct(c) && (c->aform == ADirect || few || c->nk > 1) ? BDirect : BBlock;
+	if (c->bform == BBlock && few)
+		return false;
+	tilerows(c);
+	tilecolumns(c);
+	if (c->bform == BBlock && !blocksize(c))
+		return false;
 	c->MT = sym_ceildiv(c->lo->cx, c->M, sym_const(c->lo->cx, c->MR));
 	c->NT = sym_ceildiv(c->lo->cx, c->N, sym_const(c->lo->cx, c->NR));
 	return true;
@@ -424,11 +454,23 @@ loadat(Contraction *c, int buf, const Sym *at, int lanes)
 	                            .buf = (uint16_t)buf, .a = gen_sym(c->g, at)});
 }
 
+/* Tile number t, `width` wide, in panels `panel` wide: where its row k begins. */
+static const Sym *
+panelindex(Contraction *c, const int *o, int no, const Sym *extent, const Sym *t, const Sym *kf, int panel, int width)
+{
+	Ctx *cx = c->lo->cx;
+	const Sym *parts = sym_const(cx, panel / width);
+	const Sym *at = sym_mul(cx, pack_outer(c, o, no), sym_ceildiv(cx, extent, sym_const(cx, panel)));
+
+	at = plus(c, at, sym_div(cx, t, parts));
+	at = times(c, plus(c, sym_mul(cx, at, c->K), kf), panel);
+	return plus(c, at, times(c, sym_mod(cx, t, parts), width));
+}
+
 /* Where vector v of B's row k lies, and in which buffer. */
 static const Sym *
 bindex(Contraction *c, const Sym *kf, int *buf)
 {
-	const Sym *at;
 
 	if (c->bform == BDirect) {
 		const Ex *l = plainload(c->B);
@@ -438,12 +480,10 @@ bindex(Contraction *c, const Sym *kf, int *buf)
 	}
 	if (c->bform == BPacked) {
 		*buf = gen_buf(c->g, &c->bpack->val);
-		at = plus(c, sym_mul(c->lo->cx, pack_outer(c, c->bo, c->nbo), c->NT), c->jp);
-	} else {
-		*buf = c->blockbuf;
-		at = c->jl;
+		return panelindex(c, c->bo, c->nbo, c->N, c->jp, kf, c->PB, c->NR);
 	}
-	return times(c, plus(c, sym_mul(c->lo->cx, at, c->K), kf), c->NR);
+	*buf = c->blockbuf;
+	return times(c, plus(c, sym_mul(c->lo->cx, c->jl, c->K), kf), c->NR);
 }
 
 /* Row r of A at k, one lane. */
@@ -451,8 +491,7 @@ static KRef
 aload(Contraction *c, const Sym *kf, int r, const Sym *const *row)
 {
 	if (c->aform == APacked) {
-		const Sym *at = plus(c, sym_mul(c->lo->cx, pack_outer(c, c->ao, c->nao), c->MT), c->mt);
-		at = times(c, plus(c, sym_mul(c->lo->cx, at, c->K), kf), c->MR);
+		const Sym *at = panelindex(c, c->ao, c->nao, c->M, c->mt, kf, c->PA, c->MR);
 		return loadat(c, gen_buf(c->g, &c->apack->val), plus(c, at, sym_const(c->lo->cx, r)), 1);
 	}
 	return gen_ex(c->g, c->m ? ex_subst1(c->lo->cx, c->A, c->m, row[r]) : c->A);
@@ -482,6 +521,8 @@ hoistat(Contraction *c, const Sym *kf, const Sym *const *row)
 	int buf;
 
 	gen_hoistsym(c->g, bindex(c, kf, &buf));
+	if (c->aform == APacked)
+		gen_hoistsym(c->g, panelindex(c, c->ao, c->nao, c->M, c->mt, kf, c->PA, c->MR));
 	if (c->aform == ADirect && c->m)
 		for (int r = 0; r < c->MR; r++)
 			gen_hoist(c->g, ex_subst1(c->lo->cx, c->A, c->m, row[r]));

@@ -10,10 +10,10 @@
 #define CONTRACT_H
 #include "lower/lower.h"
 
-enum bform { BPacked,       /* constant: panels [o.., n/NR][k][NR] made when compiling */
+enum bform { BPacked,       /* constant: panels [o.., n/PB][k][PB] made when compiling */
              BBlock,        /* panels of a block of columns, packed as the kernel runs */
              BDirect };     /* read where it lies: n moves by one */
-enum aform { APacked,       /* constant: panels [o.., m/MR][k][MR] */
+enum aform { APacked,       /* constant: panels [o.., m/PA][k][PA] */
              ADirect };     /* read where it lies */
 
 typedef struct Contraction {
@@ -25,6 +25,8 @@ typedef struct Contraction {
 	enum dtype dt;                   /* of the accumulators */
 	int    W;                        /* lanes */
 	int    MR, NV, NR;               /* tile: rows, vectors, columns = NV*W */
+	int    PA, PB;                   /* rows, columns of a panel of constants: multiples of MR, NR, and
+	                                    the same for all machines, so that they share the bytes */
 	const Sym *m, *M;                /* the row variable and its extent; m NULL: one row */
 	int    nn;                       /* N variables: the last nn outer variables */
 	const Sym *n[MaxRank], *next[MaxRank];

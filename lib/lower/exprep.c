@@ -324,7 +324,7 @@ guard(Guarding *w, const Ex *e, const Ex *cond)
 
 	if (e->kind == ExConst)
 		return e;
-	if (cond && (w->clamp || !risky(w, e)))
+	if (cond && (w->clamp || map_get(&w->sure, e) || !risky(w, e)))
 		return guard(w, e, NULL);
 	if (w->many)
 		return e;

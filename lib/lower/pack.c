@@ -114,17 +114,41 @@ panels(Contraction *c, const Source *s, int width, int64_t *bytes)
 	return dst;
 }
 
+/* What has been packed in this compilation: plans for several machines share it. */
+typedef struct Known { Source s; int width; Packed *p; struct Known *next; } Known;
+typedef struct Cache { Map bydata; } Cache;
+static const char cachekey;
+
+static bool
+same(const Known *k, const Source *s, int width)
+{
+	return k->width == width && memcmp(&k->s, s, sizeof *s) == 0;
+}
+
 static Packed *
 packed(Contraction *c, const Source *s, int width, const char *name)
 {
-	Packed *p = NEW(c->lo->a, Packed);
+	Cache *cache = ctx_slot(c->lo->cx, &cachekey, sizeof *cache);
+	Known *k = map_get(&cache->bydata, s->data);
+	Packed *p;
 	int64_t bytes;
 	const Sym *n;
+
+	for (; k; k = k->next)
+		if (same(k, s, width))
+			return k->p;
+	p = NEW(c->lo->a, Packed);
 
 	p->data = panels(c, s, width, &bytes);
 	n = sym_const(c->lo->cx, bytes / dtypeinfo[s->to].bytes);
 	p->val.type = type_tensor(c->lo->cx, s->to, 1, &n);
 	p->val.name = intern_printf(c->lo->cx, "%s_packed", name);
+	k = NEW(c->lo->a, Known);
+	memcpy(&k->s, s, sizeof *s);
+	k->width = width;
+	k->p = p;
+	k->next = map_get(&cache->bydata, s->data);
+	map_put(c->lo->a, &cache->bydata, s->data, k);
 	return p;
 }
 
@@ -132,11 +156,13 @@ bool
 pack_const(Contraction *c, bool rows, Packed **out)
 {
 	const Ex *e = rows ? c->A : c->B;
-	Source s = {.to = c->dt};
+	Source s;
 	const Weight *w;
 	const Sym *at;
 	int64_t start;
 
+	memset(&s, 0, sizeof s);        /* padding too: it is compared */
+	s.to = c->dt;
 	while (e->kind == ExCast && !dt_int(e->arg[0]->dt))
 		e = e->arg[0];
 	if (c->lo->opt.nopack || c->lo->opt.keepweights || e->kind != ExLoad || !(w = weightof(c->lo, e->val)))
@@ -160,7 +186,7 @@ pack_const(Contraction *c, bool rows, Packed **out)
 	if (!sym_isconst(at, &start))
 		return false;
 	s.data += start * dtypeinfo[s.from].bytes;
-	*out = packed(c, &s, rows ? c->MR : c->NR, e->val->name);
+	*out = packed(c, &s, rows ? c->PA : c->PB, e->val->name);
 	return true;
 }
 
