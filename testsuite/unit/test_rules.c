@@ -265,6 +265,19 @@ instance(Case *c, const Ast *pattern)
 	return v.t->def;
 }
 
+/* Has every operator an element for these arguments?  Asked before the interpreter has
+ * memory of its own, which it would lose where a table's line has a bug. */
+static bool
+runs(const Case *c)
+{
+	Low low;
+
+	FOREACH_NODE(c->g, n)
+		if (n->op->value && !node_low(n, 0, &low))
+			return false;
+	return true;
+}
+
 static enum outcome
 tried(Case *c)
 {
@@ -275,7 +288,7 @@ tried(Case *c)
 
 	c->dt = dtype(c);
 	c->shape = draw(c, 2) ? 0 : (int)draw(c, NShapes);
-	if ((root = instance(c, pattern)) == NULL || ctx_errors(c->cx) || root->op->flags & OP(Leaf) ||
+	if ((root = instance(c, pattern)) == NULL || ctx_errors(c->cx) || root->op->flags & OP(Leaf) || !runs(c) ||
 	    !graph_interp(c->g, c->a, c->in, c->nin, &before, 1, false) || ctx_errors(c->cx))
 		return NoFit;
 	v = rule_apply(c->rule, root);

@@ -102,7 +102,7 @@ rule add_full       add(x, full(s, c, dtype=d)) => add(x, c) when x.dtype == d a
 rule sub_full       sub(x, full(s, c, dtype=d)) => sub(x, c) when x.dtype == d and d in [f32, f64] and x.ndim > 0
 rule mul_full       mul(x, full(s, c, dtype=d)) => mul(x, c) when x.dtype == d and d in [f32, f64] and x.ndim > 0
 rule div_full       div(x, full(s, c, dtype=d)) => div(x, c) when x.dtype == d and d in [f32, f64] and x.ndim > 0
-rule view_full      view(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
+rule view_full      aten.view.default(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
 rule expand_full    expand(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
 rule permute_full   permute(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
 rule unsqueeze_full unsqueeze(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
