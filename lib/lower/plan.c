@@ -433,20 +433,34 @@ placeconst(Memory *m, Buf *b, int64_t bytes)
 	b->offset = sym_const(m->w->lo->cx, at);
 }
 
-/* A size found as the model runs is not known when the arena is measured: take its bound. */
+/* What a step can find at most: its range says so, or else the elements that it reads
+ * (what is found by looking at elements: positions of nonzeros, runs of equals). */
+static const Sym *
+mostfound(Planning *w, const Step *s)
+{
+	Ctx *cx = w->lo->cx;
+	const Sym *sum = sym_const(cx, 0);
+
+	if (s->define->hi < INT64_MAX)
+		return sym_const(cx, s->define->hi);
+	for (int i = 0; i < s->nbuf; i++)
+		if (s->buf[i] >= 0 && !sym_uses(w->plan->buf.v[s->buf[i]].count, s->define))
+			sum = sym_add(cx, sum, w->plan->buf.v[s->buf[i]].count);
+	return sum;
+}
+
+/* A size found as the model runs is not known when the arena is measured: take its
+ * bound; later ones first, since bounds may be made of earlier ones. */
 static const Sym *
 bounded(Planning *w, const Sym *e)
 {
-	const Sym **var = NULL, *with;
-	int n = 0;
-
-	sym_vars(w->lo->a, e, &var, &n);
-	for (int i = 0; i < n; i++)
-		for (int k = 0; k < w->plan->step.n; k++)
-			if (w->plan->step.v[k].define == var[i] && var[i]->hi < INT64_MAX) {
-				with = sym_const(w->lo->cx, var[i]->hi);
-				e = sym_subst(w->lo->cx, e, &var[i], &with, 1);
-			}
+	for (int k = w->plan->step.n; k-- > 0; ) {
+		const Step *s = &w->plan->step.v[k];
+		if (s->define && s->define->kind == SymVar && sym_uses(e, s->define)) {
+			const Sym *most = mostfound(w, s);
+			e = sym_subst(w->lo->cx, e, &s->define, &most, 1);
+		}
+	}
 	return e;
 }
 
