@@ -312,21 +312,51 @@ source(Text *t, const EmbedFile *f)
 	}
 }
 
+static bool wanted(const Artifact *, const char *file);
+
+/* Is one of the extern operators of the model in this file? */
+static bool
+defines(const Artifact *a, const EmbedFile *f)
+{
+	for (int i = 0; i < a->ext.n; i++) {
+		char start[80];
+		size_t n = (size_t)snprintf(start, sizeof start, "\nfxrt_%s(", a->ext.v[i]);
+		if (memmem(f->data, f->size, start, n))
+			return true;
+	}
+	return false;
+}
+
+/* Does a source that is wanted include this header? */
+static bool
+included(const Artifact *a, const char *header)
+{
+	char line[80];
+	size_t n = (size_t)snprintf(line, sizeof line, "#include \"rt/%s\"", header);
+
+	for (int i = 0; i < embed_nsource; i++) {
+		const EmbedFile *f = &embed_source[i];
+		if (strstr(f->name, ".c") && wanted(a, f->name) && memmem(f->data, f->size, line, n))
+			return true;
+	}
+	return false;
+}
+
 static bool
 wanted(const Artifact *a, const char *file)
 {
 	static const char *const always[] = {"rt.h", "model.h", "karith.h", "door.c", "expr.c", "run.c", "pool.c"};
-	char stem[64];
 
 	for (int i = 0; i < COUNT(always); i++)
 		if (strcmp(always[i], file) == 0)
 			return true;
+	if (strstr(file, ".h"))
+		return included(a, file);
 	if (a->opt->threads && strcmp(file, "pthread.c") == 0)
 		return true;
-	snprintf(stem, sizeof stem, "%.*s", (int)strcspn(file, "."), file);
-	for (int i = 0; i < a->ext.n; i++)
-		if (strcmp(a->ext.v[i], stem) == 0)
-			return true;
+	for (int i = 0; i < embed_nsource; i++)
+		if (strcmp(embed_source[i].name, file) == 0)
+			return defines(a, &embed_source[i]);
 	return false;
 }
 

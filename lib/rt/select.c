@@ -79,7 +79,7 @@ linear(Pair *v, int64_t i)
 }
 
 static void
-insertion(Pair *v, int64_t n)
+smallsort(Pair *v, int64_t n)
 {
 	for (int64_t i = 1; i < n; i++) {
 		if (before(v[i], v[0])) {
@@ -94,7 +94,7 @@ insertion(Pair *v, int64_t n)
 
 /* Where the second part begins, around the median of three. */
 static int64_t
-part(Pair *v, int64_t n)
+partition(Pair *v, int64_t n)
 {
 	Pair *a = &v[1], *b = &v[n / 2], *c = &v[n - 1], *m;
 	int64_t i = 1, j = n;
@@ -134,7 +134,7 @@ introsort(Pair *v, int64_t n, int left)
 			partialsort(v, n, n);
 			return;
 		}
-		int64_t cut = part(v, n);
+		int64_t cut = partition(v, n);
 		introsort(v + cut, n - cut, left);
 		n = cut;
 	}
@@ -144,7 +144,7 @@ static void
 fullsort(Pair *v, int64_t n)
 {
 	introsort(v, n, depth(n));
-	insertion(v, n < 16 ? n : 16);
+	smallsort(v, n < 16 ? n : 16);
 	for (int64_t i = 16; i < n; i++)
 		linear(v, i);
 }
@@ -160,7 +160,7 @@ nth(Pair *v, int64_t k, int64_t n)
 			sort_swap(&v[0], &v[k]);
 			return;
 		}
-		int64_t cut = part(v, n);
+		int64_t cut = partition(v, n);
 		if (cut <= k) {
 			v += cut;
 			k -= cut;
@@ -169,7 +169,7 @@ nth(Pair *v, int64_t k, int64_t n)
 			n = cut;
 		}
 	}
-	insertion(v, n);
+	smallsort(v, n);
 }
 
 static void
