@@ -340,8 +340,9 @@ versions(Tab *t)
 
 /* ---- the door ------------------------------------------------------------------------------ */
 
-/* Where a size is bound: an input's size that is the symbol itself, else one that is
- * mul*symbol + add. */
+/* Where a size is bound: a tensor's size that is the symbol itself, else an input that
+ * is a size, else a tensor's that is mul*symbol + add.  Shapes come first since they are
+ * what the shapes of outputs are asked with. */
 typedef struct Binding { int in, dim; int64_t mul, add; } Binding;
 
 static bool
@@ -362,12 +363,12 @@ bound_at(const Artifact *a, const Sym *s)
 {
 	Binding b = {-1, -1, 1, 0};
 
-	for (int k = 0; k < 2; k++)
+	for (int k = 0; k < 3; k++)
 		for (int i = 0; i < a->in.n; i++) {
 			const Type *t = a->in.v[i].type;
-			if (t->kind == TySym && t->sym == s)
+			if (k == 1 && t->kind == TySym && t->sym == s)
 				return (Binding){i, -1, 1, 0};
-			for (int d = 0; t->kind == TyTensor && d < t->rank; d++)
+			for (int d = 0; k != 1 && t->kind == TyTensor && d < t->rank; d++)
 				if (solves(a, t->dim[d], s, &b, k == 0)) {
 					b.in = i;
 					b.dim = d;
