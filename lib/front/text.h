@@ -1,10 +1,12 @@
 /* text.h - the reader of FX text: what its files share.
  *
- *   text.c     the whole file: pragmas, classes, trailer, signature
+ *   text.c     the whole file: classes
+ *   textsig.c  pragmas, signature
+ *   textfn.c   inputs, results, names of a function
  *   log.c      log output: prefixes, sections
  *   textlex.c  tokens
  *   annot.c    "f32[2, s0][s0, 1]cpu", "Sym(s0)"
- *   formb.c    Python source: statements, values
+ *   formb.c, formbval.c   Python source: statements, values
  *   forma.c    str(graph): %x : [num_users=1] = op[target=...](...)
  *   tv.c, torchnode.c, torchop.c, torchindex.c, torchfn.c, autocast.c
  *              what expressions mean: values, nodes, operators, x[i], calls, casts
@@ -176,6 +178,14 @@ void    autocast_exit(Reader *);
 bool    autocast_args(Fn *, const OpDef *, Arg *);          /* insert the casts that the mode asks for */
 
 /* text.c */
+typedef struct Line { size_t b, e; int indent; } Line;      /* b: first byte that is not blank; e: end without blanks */
+bool    text_line(const char *s, size_t n, size_t *at, Line *);
+bool    text_begins(const char *s, const Line *, const char *with);
+void    text_bad(Reader *, size_t at, const char *what);
+/* textsig.c */
+void    text_pragmas(Reader *);
+void    text_trailer(Reader *);
+/* textfn.c */
 bool    fn_fail(Fn *, const Tok *, const char *fmt, ...) PRINTF(3, 4);
 bool    fn_placeholder(Fn *, Str name, const Annot *, Loc);
 bool    fn_return(Fn *, const Tv *);
