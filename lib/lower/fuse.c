@@ -363,6 +363,37 @@ needs(void *p, Use *u)
 	f->need[u->val->id] = 1;
 }
 
+/* A node that finds a size: item reads it from its operand; an extern counts. */
+static bool
+findsize(Fuse *f, Node *n)
+{
+	Lower *lo = f->lo;
+	const Type *t = n->nout ? n->out[0].type : NULL;
+	const Sym **var = NULL;
+	int nvar = 0;
+
+	if (!(n->op->flags & OP(Dynamic)) || !t)
+		return true;
+	if (t->kind == TySym) {
+		Val *from = n->op->nparam ? arg_tensor(n, 0) : NULL;
+		if (!from || t->sym->kind != SymVar || t->sym->isfloat || !from->type || !dt_int(from->type->dt)) {
+			error(f->cx, n->loc, "%s: a number of %s read from a tensor is not supported", n->op->name,
+			      from && from->type ? dtypeinfo[from->type->dt].text : "no tensor");
+			return false;
+		}
+		f->need[from->id] = 1;
+		vec_push(lo->a, &lo->found, (struct Found){t->sym, from, n});
+		return true;
+	}
+	for (int i = 0; i < n->nout; i++)
+		for (int d = 0; n->out[i].type->kind == TyTensor && d < n->out[i].type->rank; d++)
+			sym_vars(lo->a, n->out[i].type->dim[d], &var, &nvar);
+	for (int i = 0; i < nvar; i++)
+		if (var[i]->name && var[i]->name[0] == 'u')
+			vec_push(lo->a, &lo->found, (struct Found){var[i], &n->out[0], NULL});
+	return true;
+}
+
 static bool
 lowerall(Fuse *f)
 {
@@ -372,6 +403,7 @@ lowerall(Fuse *f)
 	FOREACH_NODE(lo->g, n) {
 		if (n->op->flags & OP(Leaf))
 			continue;
+		ok &= findsize(f, n);
 		for (int i = 0; i < n->nout; i++) {
 			Val *v = &n->out[i];
 			if (!v->type || v->type->kind != TyTensor)
@@ -413,6 +445,9 @@ fuse_roots(Lower *lo)
 	for (Node *n = lo->g->last; n; n = n->prev)
 		if (!(n->op->flags & OP(Leaf)))
 			visitnode(&f, n);
+	for (int i = 0; i < lo->found.n; i++)
+		if (lo->found.v[i].item && lo->rootof[lo->found.v[i].from->id])
+			lo->rootof[lo->found.v[i].from->id]->alone = true;
 	FOREACH_NODE(lo->g, n)
 		for (int i = 0; i < n->nout; i++)
 			if (lo->rootof[n->out[i].id])

@@ -70,6 +70,44 @@ operandgroup(void *p, Use *u)
 		addset(o->set, r->group);
 }
 
+/* Sizes found by another root: what a root uses of them orders the two. */
+struct sizes { Grouping *w; uint64_t *set; const Root *self; };
+
+static void
+sizegroup(void *p, const Sym *s)
+{
+	struct sizes *z = p;
+	Lower *lo = z->w->lo;
+
+	for (int i = 0; s && i < lo->found.n; i++) {
+		Root *r = lo->rootof[lo->found.v[i].from->id];
+		if (r && r != z->self && r->val->def != z->self->val->def && sym_uses(s, lo->found.v[i].sym))
+			addset(z->set, r->group);
+	}
+}
+
+static void
+sizegroups(Grouping *w, Root *root, uint64_t *set)
+{
+	struct sizes z = {w, set, root};
+	const Ex *part[3] = {root->e, root->put, root->putif};
+	Ctx *cx = w->lo->cx;
+
+	if (!w->lo->found.n)
+		return;
+	for (int d = 0; d < root->n; d++)
+		sizegroup(&z, root->ext[d]);
+	for (int i = 0; i < root->low.nover; i++)
+		sizegroup(&z, root->low.over[i]);
+	for (int i = 0; i < root->low.nnum; i++)
+		sizegroup(&z, root->low.num[i]);
+	for (int i = 0; i < 3; i++)
+		if (part[i])
+			ex_syms(cx, part[i], sizegroup, &z);
+	for (int i = 0; root->at && i < root->low.nidx; i++)
+		ex_syms(cx, root->at[i], sizegroup, &z);
+}
+
 /* Groups that root must come after, those that these need included. */
 static uint64_t *
 needsof(Grouping *w, Root *root, const Reads *reads)
@@ -84,6 +122,7 @@ needsof(Grouping *w, Root *root, const Reads *reads)
 	}
 	if (root->low.kind == LowExtern)
 		node_operands(root->val->def, operandgroup, &o);
+	sizegroups(w, root, direct);
 	for (int g = 0; g < w->gs->v.n; g++)
 		if (inset(direct, g)) {
 			addset(s, g);
@@ -309,7 +348,7 @@ static void
 place(Grouping *w, Root *root)
 {
 	Reads reads = {.lo = w->lo};
-	bool alone = root->low.kind != LowElement || root->contraction || w->lo->opt.nofuse;
+	bool alone = root->low.kind != LowElement || root->contraction || root->alone || w->lo->opt.nofuse;
 	uint64_t *needs;
 
 	loadsof(&reads, root);
@@ -338,7 +377,7 @@ escapes(Lower *lo)
 		Root *r = lo->root.v[i];
 		Reads reads = {.lo = lo};
 		loadsof(&reads, r);
-		r->escapes |= lo->isout[r->val->id] || r->low.kind != LowElement;
+		r->escapes |= lo->isout[r->val->id] || r->low.kind != LowElement || r->alone;
 		if (r->low.kind == LowExtern)
 			node_operands(r->val->def, markuse, lo);
 		for (int k = 0; k < reads.load.n; k++) {

@@ -22,6 +22,7 @@ typedef struct Root {
 	const Ex *put, *putif, **at;     /* LowScatter: as in low, producers inlined; at: ExIndex each */
 	const Ex *contraction;           /* the fold in e that is one, or NULL */
 	int   group;
+	bool  alone;                     /* in a group of its own: sizes come from it */
 	bool  escapes;                   /* read outside its group: must be stored */
 } Root;
 
@@ -37,6 +38,8 @@ typedef struct Lower {
 	Plan  *plan;
 	int   *bufof;                    /* by val id: index in plan->buf, -1 */
 	int    nkernel;
+	/* Sizes found as the model runs: the symbol, and the value that must be known before. */
+	VEC(struct Found { const Sym *sym; Val *from; Node *item; }) found;   /* item: NULL for an extern's own */
 } Lower;
 
 /* A few small things that several chapters need. */

@@ -224,6 +224,27 @@ externstep(Planning *w, Root *r)
 	return setbufs(w, s, o.buf, o.n);
 }
 
+/* Sizes that are read from val, once it is there; val NULL: from values that are there from
+ * the beginning. */
+static bool
+itemsteps(Planning *w, Val *val)
+{
+	for (int i = 0; i < w->lo->found.n; i++) {
+		const struct Found *f = &w->lo->found.v[i];
+		int b;
+		Step *s;
+		if (!f->item || (val ? f->from != val : w->lo->rootof[f->from->id] != NULL))
+			continue;
+		if ((b = bufof(w, f->from)) < 0)
+			return false;
+		s = addstep(w, StepExtern, f->item->loc);
+		s->fn = intern_str(w->lo->cx, "item");
+		s->define = f->sym;
+		setbufs(w, s, &b, 1);
+	}
+	return true;
+}
+
 static bool
 groupstep(Planning *w, Group *gr)
 {
@@ -576,9 +597,16 @@ plan_build(Lower *lo, Groups *groups)
 	if (!group_roots(lo, groups))
 		return false;
 	outputbufs(&w, v, n);
-	for (int i = 0; i < groups->v.n; i++)
-		if (!groupstep(&w, groups->v.v[i]))
+	if (!itemsteps(&w, NULL))
+		return false;
+	for (int i = 0; i < groups->v.n; i++) {
+		Group *gr = groups->v.v[i];
+		if (!groupstep(&w, gr))
 			return false;
+		for (int k = 0; k < gr->mem.n; k++)
+			if (!itemsteps(&w, gr->mem.v[k].root->val))
+				return false;
+	}
 	copies(&w, v, n);
 	arena(&w);
 	symbols(&w);

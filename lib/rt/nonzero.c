@@ -1,6 +1,9 @@
-/* nonzero.c - positions of the elements that are not zero.
+/* nonzero.c - numbers that the elements of a tensor decide.
  *
- * num: rank, sizes.  buf: self, result: rows of rank indices.  out: how many rows.
+ * nonzero: positions of the elements that are not zero.  num: rank, sizes.
+ * buf: self, result: rows of rank indices.  out: how many rows.
+ *
+ * item: out is the number that an integer tensor of one element holds.
  */
 #include "rt/rt.h"
 
@@ -67,5 +70,26 @@ fxrt_nonzero(const fxrt_call *c)
 	}
 	if (c->out)
 		*c->out = found;
+	return 0;
+}
+
+int
+fxrt_item(const fxrt_call *c)
+{
+	const void *p = c->buf[0];
+
+	if (!c->out)
+		return 0;
+	switch (c->dt[0]) {
+	case FxB8:  *c->out = *(const uint8_t *)p != 0; break;
+	case FxU8:  *c->out = *(const uint8_t *)p; break;
+	case FxI8:  *c->out = *(const int8_t *)p; break;
+	case FxI16: *c->out = *(const int16_t *)p; break;
+	case FxU16: *c->out = *(const uint16_t *)p; break;
+	case FxI32: *c->out = *(const int32_t *)p; break;
+	case FxU32: *c->out = *(const uint32_t *)p; break;
+	case FxI64: case FxU64: *c->out = *(const int64_t *)p; break;
+	default:    return 17;
+	}
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* rttab.h - the extern operators there are; RT(name): fxrt_name. */
 RT(sort)
 RT(nonzero)
+RT(item)
 RT(lu)
 RT(lusolve)
 RT(solve)
@@ -13,3 +14,4 @@ RT(svd)
 RT(topk)
 RT(kthvalue)
 RT(mode)
+RT(ctc)

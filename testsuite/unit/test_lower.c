@@ -166,7 +166,11 @@ runstep(Run *r, const Step *s)
 	case StepKernel:
 		for (int i = 0; i < k->sym.n; i++)
 			sym[i] = size(r, k->sym.v[i]);
-		return kernel_run(k, buf, sym, 0, k->parallel ? size(r, k->parallel) : 1);
+		if (!k->parallel)
+			return kernel_run(k, buf, sym, 0, 1);
+		/* As two workers would, the second first. */
+		return kernel_run(k, buf, sym, size(r, k->parallel) / 2, size(r, k->parallel)) &&
+		       kernel_run(k, buf, sym, 0, size(r, k->parallel) / 2);
 	case StepExtern:
 		return callextern(r, s, buf);
 	case StepCopy:
