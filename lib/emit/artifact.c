@@ -329,6 +329,31 @@ too_many(Artifact *a)
 	return false;
 }
 
+static bool
+defined_by_step(const Artifact *a, const Sym *s)
+{
+	for (int i = 0; i < a->opt->plan[0]->step.n; i++)
+		if (a->opt->plan[0]->step.v[i].define == s)
+			return true;
+	return s->name && strcmp(s->name, "rng_seed") == 0;
+}
+
+/* A size must come from the inputs or from a step; a number read by item() has no code yet. */
+static bool
+unbound(Artifact *a)
+{
+	for (int i = 0; i < a->out.n; i++) {
+		const Type *t = a->out.v[i].type;
+		add_syms(a, t->kind == TySym ? t->sym : NULL);
+		for (int d = 0; t->kind == TyTensor && d < t->rank; d++)
+			add_syms(a, t->dim[d]);
+	}
+	for (int i = a->nsize; i < a->sym.n; i++)
+		if (!defined_by_step(a, a->sym.v[i]))
+			return error(a->cx, NOLOC, "1 operator is not supported: a size or number read from data by item() (%s)", a->sym.v[i]->name), true;
+	return false;
+}
+
 bool
 artifact_new(Ctx *cx, const EmitOptions *opt, Artifact *a)
 {
@@ -337,6 +362,8 @@ artifact_new(Ctx *cx, const EmitOptions *opt, Artifact *a)
 	ports_in(a);
 	ports_out(a);
 	sizes(a);
+	if (unbound(a))
+		return false;
 	constants(a);
 	kernels(a);
 	externs(a);

@@ -397,7 +397,9 @@ read_weights(Ctx *cx, Module *m, const File *f, const ReadOptions *opt)
 		ok = fromindex(&t, f);
 	else
 		ok = fromsafetensors(&t, f);
-	if (ok)
-		spread(m);
-	return ok;
+	if (!ok)
+		return false;
+	spread(m);
+	vec_push(ctx_arena(cx), &m->weightfile, intern_str(cx, f->name));
+	return true;
 }
