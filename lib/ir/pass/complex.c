@@ -297,6 +297,12 @@ node(Cplx *c, Node *n)
 	return true;
 }
 
+static bool
+isplaceholder(const Node *n)
+{
+	return strcmp(n->op->name, "placeholder") == 0;
+}
+
 /* Inputs first: their types change, so who reads them is found before. */
 static bool
 rewrite(Cplx *c)
@@ -312,10 +318,10 @@ rewrite(Cplx *c)
 		else
 			vec_push(c->a, &todo, n);
 	}
-	while (first && strcmp(first->op->name, "placeholder") == 0)
+	while (first && isplaceholder(first))
 		first = first->next;
 	for (int k = 0; k < in.n; k++)
-		if (!input(c, in.v[k], in.v[k]->next && in.v[k]->op != c->g->first->op ? in.v[k]->next : first))
+		if (!input(c, in.v[k], isplaceholder(in.v[k]) ? first : in.v[k]->next))
 			return false;
 	for (int k = 0; k < todo.n; k++)
 		if (!node(c, todo.v[k]))
