@@ -546,7 +546,7 @@ gen_hoistsym(Gen *g, const Sym *s)
 	if (s->kind == SymPoly) {
 		part = outerpart(g, s, g->bound);
 		if (part->kind == SymPoly)
-			symref(g, part, false);
+			symref(g, part, motion(g, part) == 2);
 	}
 	sym_vars(g->a, s, &var, &n);
 	for (int i = 0; i < n; i++)
