@@ -565,7 +565,7 @@ addresults(Run *r, Node *n, Bufs *b, const Sym **found)
 		for (int d = 0; ty->kind == TyTensor && d < ty->rank; d++)
 			if (ty->dim[d]->kind == SymVar && !sym_eval(ty->dim[d], look, r, &k)) {
 				*found = ty->dim[d];
-				bind(r, ty->dim[d], b->most);
+				bind(r, ty->dim[d], ty->dim[d]->hi < INT32_MAX ? ty->dim[d]->hi : b->most);
 			}
 		if (!alloc(r, n, o))
 			return false;
