@@ -92,6 +92,10 @@ lang_f_normdims(const LCall *c)
 	r = lang_list(c->L, d.list.n);
 	for (int k = 0; k < d.list.n; k++)
 		r.list.v[k] = lang_int(c->L->cx, wrapdim(c, d.list.v[k], n));
+	for (int k = 0; k < r.list.n; k++)
+		for (int j = 0; j < k; j++)
+			if (r.list.v[j].i == r.list.v[k].i)
+				lang_fail(c->L, c->at, "dimension %s appears twice in the list", sym_str(c->L->cx, r.list.v[k].i));
 	return r;
 }
 
