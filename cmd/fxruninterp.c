@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "fxrun.h"
 #include "grad/grad.h"
+#include "ir/pass/pass.h"
 
 static Module *
 load(Run *r)
@@ -25,7 +26,11 @@ load(Run *r)
 	for (int i = 0; i < m->sub.n; i++)
 		if (!graph_infer(m->sub.v[i]))
 			return NULL;
-	return module_verify(m) && pass_inline(m) && pass_functionalize(m) && ctx_errors(r->cx) == 0 ? m : NULL;
+	if (!module_verify(m) || !pass_inline(m) || !pass_functionalize(m))
+		return NULL;
+	if (graph_iscomplex(m->main) && !pass_decompose(m->main))
+		return NULL;
+	return ctx_errors(r->cx) == 0 ? m : NULL;
 }
 
 static Slot

@@ -333,6 +333,15 @@ rewrite(Cplx *c)
 	return true;
 }
 
+bool
+graph_iscomplex(Graph *g)
+{
+	FOREACH_NODE(g, n)
+		if (concerned(n))
+			return true;
+	return false;
+}
+
 /* changed: there were complex values, and what replaced them wants expanding. */
 bool
 complex_to_real(Graph *g, bool *changed)
@@ -341,9 +350,7 @@ complex_to_real(Graph *g, bool *changed)
 	Cplx c = {.g = g, .cx = g->cx, .a = a};
 	bool ok = true;
 
-	*changed = false;
-	FOREACH_NODE(g, n)
-		*changed |= concerned(n);
+	*changed = graph_iscomplex(g);
 	if (*changed)
 		ok = rewrite(&c);
 	arena_free(a);

@@ -5,6 +5,7 @@
 
 bool pass_decompose(Graph *);    /* expand every operator that has no code of its own */
 bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
+bool graph_iscomplex(Graph *);   /* the interpreter wants it decomposed first */
 bool pass_noop(Graph *);
 bool pass_cse(Graph *);
 bool pass_simplify(Graph *);     /* the rules of the .pat tables; fast ones if Module.fastmath */
