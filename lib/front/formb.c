@@ -33,8 +33,8 @@ oneof(const Fn *f, const char *const *ops, int n, const char **op)
 }
 
 /* value [BINOP value] | UNOP value */
-static bool
-rhs(Fn *f, Tv *out)
+bool
+formb_rhs(Fn *f, Tv *out, int nest)
 {
 	const Tok *at = peek(f, 0);
 	const char *op;
@@ -43,12 +43,12 @@ rhs(Fn *f, Tv *out)
 	if (!formb_isnumber(f) && (isop(f, 0, "-") || isop(f, 0, "~") || isop(f, 0, "+") || isword(f, 0, "not"))) {
 		op = at->kind == TkName ? "not" : at->op;
 		f->p++;
-		if (!formb_value(f, &a, 0))
+		if (!formb_value(f, &a, nest))
 			return false;
 		f->loc = place(f, at);
 		return tv_unary(f, op, &a, out);
 	}
-	if (!formb_value(f, &a, 0))
+	if (!formb_value(f, &a, nest))
 		return false;
 	if (!oneof(f, binops, COUNT(binops), &op)) {
 		*out = a;
@@ -56,7 +56,7 @@ rhs(Fn *f, Tv *out)
 	}
 	at = peek(f, 0);
 	f->p++;
-	if (!formb_value(f, &b, 0))
+	if (!formb_value(f, &b, nest))
 		return false;
 	f->loc = place(f, at);
 	return tv_binary(f, op, &a, &b, out);
@@ -125,14 +125,18 @@ isflatten(const Fn *f)
 	return k && isop(f, k, "=") && isword(f, k + 1, "fx_pytree");
 }
 
-/* x = y = None: nothing. */
+/* x = y = None: nothing.  A formatter may have put brackets: x = (\n y\n) = None. */
 static bool
 deletion(Fn *f)
 {
-	int k = 0;
+	int k = 0, paren;
 
-	while (peek(f, k)->kind == TkName && isop(f, k + 1, "="))
-		k += 2;
+	for (;;) {
+		paren = isop(f, k, "(");
+		if (peek(f, k + paren)->kind != TkName || (paren && !isop(f, k + 2, ")")) || !isop(f, k + 1 + 2 * paren, "="))
+			break;
+		k += 2 + 2 * paren;
+	}
 	if (k == 0 || !isword(f, k, "None") || (peek(f, k + 1)->kind != TkNewline && !isop(f, k + 1, ";")))
 		return false;
 	f->p += k + 1;
@@ -151,7 +155,7 @@ ret(Fn *f)
 		if (!expect(f, "(") || !formb_value(f, &v, 0))
 			return false;
 		skip_statement(f);
-	} else if (f->builtin ? !rhs(f, &v) : !formb_value(f, &v, 0)) {
+	} else if (f->builtin ? !formb_rhs(f, &v, 0) : !formb_value(f, &v, 0)) {
 		return false;
 	} else if (isop(f, 0, ",")) {              /* return a, b */
 		Tvs l = {0};
@@ -201,7 +205,7 @@ assign(Fn *f)
 		f->p++;
 		return true;
 	}
-	return rhs(f, &v) && fn_name(f, f->target, &v);
+	return formb_rhs(f, &v, 0) && fn_name(f, f->target, &v);
 }
 
 /* x[i] = v, x += v, or a call for its effect. */

@@ -56,6 +56,8 @@ place(const Fn *f, const Tok *t)
 	return f->builtin ? f->loc : loc_from(f->r->cx, f->r->file, t->off, f->python);
 }
 
+/* formb.c: value [OP value], or OP value */
+bool    formb_rhs(Fn *, Tv *, int nest);
 /* formbval.c.  nest: how many brackets are open around it. */
 bool    formb_value(Fn *, Tv *, int nest);
 bool    formb_subscript(Fn *, Tv *, int nest);              /* after the '[' of x[...] */

@@ -110,7 +110,8 @@ list(Fn *f, const char *close, Tvs *v, bool *comma, int nest)
 	while (!accept(f, close)) {
 		if (v->n && !*comma)
 			return fn_fail(f, peek(f, 0), "expected ',' or '%s'", close);
-		if (!formb_value(f, &one, nest + 1))
+		/* One operator may stand in brackets of its own: a formatter puts them. */
+		if (*close == ')' ? !formb_rhs(f, &one, nest + 1) : !formb_value(f, &one, nest + 1))
 			return false;
 		vec_push(f->r->a, v, one);
 		*comma = accept(f, ",");

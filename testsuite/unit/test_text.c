@@ -149,6 +149,8 @@ test_statements(void)
 	     "g = torch.ops.aten.gelu.default(x, approximate = 'tanh'); return (g, x, y)");
 	stmt("c = torch.ops.aten.clone.default(x, memory_format = torch.contiguous_format); return c", NULL);
 	stmt("n = aaa = None; return x", "return (x,)");
+	stmt("a = (\n            x\n            + y\n        )\n        x = (\n            y\n        ) = None\n        b = (-a)\n        return (b,)",
+	     "a = torch.ops.aten.add.Tensor(x, y); b = torch.ops.aten.neg.default(a); return (b,)");
 	stmt("z = x\n        return (z, x)", "return (x, x)");
 }
 
