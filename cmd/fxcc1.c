@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "config.h"
 #include "emit/emit.h"
@@ -402,9 +403,12 @@ onbug(void *arg)
 	longjmp(((Job *)arg)->onbug, 1);
 }
 
+/* The linker may be at work on the output: what it writes goes after it has ended. */
 static void
 onsignal(int sig)
 {
+	while (waitpid(-1, NULL, 0) > 0)
+		;
 	out_cleanup_all();
 	signal(sig, SIG_DFL);
 	raise(sig);
