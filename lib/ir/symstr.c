@@ -2,6 +2,7 @@
  * order of their names, higher powers first, the constant last.  The text reads
  * back to the same expression.
  */
+#include <ctype.h>
 #include <stdlib.h>
 #include "ir/symrep.h"
 
@@ -97,6 +98,38 @@ called(Text *t, const Sym *s, const char *fn)
 	text_put(t, ")", 1);
 }
 
+/* Numbers first, then by text. */
+static int
+bytext(const void *a, const void *b)
+{
+	const char *x = *(char *const *)a, *y = *(char *const *)b;
+	bool m = isdigit((unsigned char)*x), n = isdigit((unsigned char)*y);
+
+	return m != n ? n - m : strcmp(x, y);
+}
+
+/* Arguments whose order means nothing: the same whatever was made first. */
+static void
+symmetric(Text *t, const Sym *s, const char *fn)
+{
+	char **v = NEWN(t->arena, char *, s->narg);
+	size_t start;
+
+	text_add(t, "%s(", fn);
+	start = t->n;
+	for (int i = 0; i < s->narg; i++) {
+		size_t from = t->n;
+
+		show(t, s->arg[i]);
+		v[i] = arena_printf(t->arena, "%s", t->s + from);
+	}
+	t->n = start;
+	qsort(v, (size_t)s->narg, sizeof *v, bytext);
+	for (int i = 0; i < s->narg; i++)
+		text_add(t, "%s%s", i ? ", " : "", v[i]);
+	text_put(t, ")", 1);
+}
+
 static void
 opaque(Text *t, const Sym *s, const char *fn)
 {
@@ -127,6 +160,10 @@ showfn(Text *t, const Sym *s)
 	/* Mod is for operands that are not negative */
 	case SymFnMod:
 		called(t, s, s->arg[0]->lo >= 0 ? "Mod" : "PythonMod");
+		break;
+	case SymFnMin:
+	case SymFnMax:
+		symmetric(t, s, name[s->fn]);
 		break;
 	case SymFnPow:  infix(t, s, "**"); break;
 	case SymFnLt:
