@@ -273,7 +273,7 @@ unrolling(Gen *g, Folds *s)
 	int most = s->n > 2 ? 1 : s->n > 1 ? 2 : Unroll;
 	int64_t n;
 
-	if (g->vec)              /* lanes of the enclosing loop are independent already */
+	if (g->vec && s->n > 1)
 		return 1;
 	if (sym_isconst(s->ext[s->nvar - 1], &n))
 		while (most > 1 && n < (int64_t)2 * lanes * most)

@@ -328,6 +328,33 @@ newroot(Fuse *f, Val *v)
 	noteroot(f, r);
 }
 
+/* For -fopt-info-fuse: why a value gets memory of its own. */
+static void
+explain(Fuse *f, Val *v, const Reading *r, int n)
+{
+	const Low *low = &f->lo->low[v->id];
+	Str py = loc_python(f->cx, v->def->loc);
+	const char *why = "computing it where it is read would repeat work";
+	bool product = false;
+
+	if (!f->lo->opt.info)
+		return;
+	for (int i = 0; i < n; i++)
+		product |= r[i].incontraction;
+	if (f->lo->isout[v->id])
+		why = "it is a result of the graph";
+	else if (f->need[v->id])
+		why = "a function of the run time reads it";
+	else if (low->kind != LowElement)
+		why = "it is no plain element";
+	else if (ex_hasfold(low->element))
+		why = "it is a fold, and not read by one value of the same size alone";
+	else if (product)
+		why = "a sum of products reads each element many times";
+	fprintf(f->lo->opt.info, "%s: %s stays in memory: %s%s%s\n", loc_str(f->cx, v->def->loc), v->name, why,
+	        py ? "  # " : "", py ? py : "");
+}
+
 static void
 decide(Fuse *f, Val *v)
 {
@@ -348,6 +375,7 @@ decide(Fuse *f, Val *v)
 	if (!element || f->need[v->id] || f->lo->isout[v->id] || !fits(f, v, r, n)) {
 		/* A view that must be in memory may still be seen through. */
 		newroot(f, v);
+		explain(f, v, r, n);
 		if (!element || !isview(f->lo->low[v->id].element))
 			return;
 	}

@@ -364,7 +364,7 @@ static const struct { const char *name; enum scalar sc; } unary[] = {
 static KRef symref(Gen *, const Sym *, bool vector);
 
 static KRef
-isdouble(Gen *g, KRef r)
+todouble(Gen *g, KRef r)
 {
 	return gen_cast(g, DtF64, r);
 }
@@ -385,20 +385,20 @@ symfn(Gen *g, const Sym *s, const KRef *a)
 		x = gen_op(g, ScNe, DtB8, x, gen_int(g, DtI64, 0), 0);
 		return gen_op(g, ScSelect, s->isfloat ? DtF64 : DtI64, x, y, a[2]);
 	case SymFnToFloat:
-		return isdouble(g, x);
+		return todouble(g, x);
 	case SymFnFFn:
 		for (int i = 0; i < COUNT(unary); i++)
 			if (strcmp(unary[i].name, s->name) == 0)
-				return gen_op(g, unary[i].sc, DtF64, isdouble(g, x), 0, 0);
+				return gen_op(g, unary[i].sc, DtF64, todouble(g, x), 0, 0);
 		bug(g->cx, NOLOC, "function %s of a size in a kernel", s->name);
 	case SymFnFloor: case SymFnCeil: case SymFnTrunc: case SymFnRound:
-		return gen_cast(g, DtI64, gen_op(g, symop[fn].sc, DtF64, isdouble(g, x), 0, 0));
+		return gen_cast(g, DtI64, gen_op(g, symop[fn].sc, DtF64, todouble(g, x), 0, 0));
 	default:
 		break;
 	}
 	if (dt == DtF64) {
-		x = isdouble(g, x);
-		y = y ? isdouble(g, y) : 0;
+		x = todouble(g, x);
+		y = y ? todouble(g, y) : 0;
 	}
 	if (symop[fn].cmp)
 		return gen_cast(g, DtI64, gen_op(g, symop[fn].sc, DtB8, x, y, 0));

@@ -7,9 +7,9 @@
  * through buffers alone, at element indices (i64).  There are no pointers, no
  * calls but libm's, no types of one target: LLVM, C99 and CUDA print the same.
  *
- * lower writes kernels with lanes == 1 and loops marked; the vectorise pass
- * rewrites loops marked LoopVector to lanes == W with masked tails (not run when
- * the printer is C99: W == 1).
+ * Kernels come out of lower with their lanes already: where a loop runs over the
+ * lanes of vectors it steps by W and is followed by a masked iteration (or scalar
+ * ones) for the rest.  For a target without vectors (vecbytes 0: C99) W is 1.
  */
 #ifndef KERNEL_H
 #define KERNEL_H
