@@ -86,6 +86,7 @@ typedef struct Reader {
 	Map    taken;                  /* Val, Node: those that have the text's name */
 	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt;
 	bool   failed;
+	Node  *known;                  /* fn_known */
 	VEC(enum dtype) autocast;      /* the modes that are on, innermost last */
 } Reader;
 

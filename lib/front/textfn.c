@@ -240,23 +240,28 @@ fn_graph(Fn *f, int cls, Graph **out)
 	return true;
 }
 
-/* Types are inferred where the text does not give them, and only when asked for. */
+/* Types are inferred where the text does not give them, and only when asked for.
+ * known: all up to this node have theirs. */
 bool
 fn_known(Fn *f, Val *v)
 {
+	Reader *r = f->r;
+	Node *n = r->known && r->known->graph == f->g ? r->known->next : f->g->first;
+
 	if (v->type)
 		return true;
-	for (Node *n = f->g->first; n; n = n->next) {
-		bool known = n->nout > 0;
+	for (; n; n = n->next) {
+		bool known = true;
 
 		for (int i = 0; i < n->nout; i++)
 			known = known && n->out[i].type;
-		if (!known && n->nout && !node_infer(n))
+		if (!known && !node_infer(n))
 			return false;
+		r->known = n;
 		if (n == v->def)
 			break;
 	}
-	return v->type != NULL;
+	return v->type || tv_fail(f, "the type of %s is not known", v->name);
 }
 
 /* ---- the results --------------------------------------------------------------------------- */
