@@ -303,8 +303,13 @@ hop(Fn *f, const char *name, const Tv *pos, int npos, const Str *key, const Tv *
 	Tv res;
 	int g = 0;
 
-	if (strcmp(name, "with_effects") == 0 && npos >= 2 && pos[1].kind == TvFn) {
-		if (!tv_call(f, pos[1].name, pos + 2, npos - 2, key, kw, nkw, &res))
+	if (strcmp(name, "with_effects") == 0 && npos >= 2 &&
+	    (pos[1].kind == TvFn || (pos[1].kind == TvArg && pos[1].arg.kind == ArgStr))) {
+		/* Form A prints the operator without "torch.ops." */
+		Str fn = pos[1].kind == TvFn ? pos[1].name : tv_starts(pos[1].arg.s, "torch.ops.") ? pos[1].arg.s
+		         : intern_printf(f->r->cx, "torch.ops.%s", pos[1].arg.s);
+
+		if (!tv_call(f, fn, pos + 2, npos - 2, key, kw, nkw, &res))
 			return false;
 		vec_push(f->r->a, &v, tv_ofarg(arg_none()));     /* the token */
 		if (res.kind == TvNode)
