@@ -93,11 +93,11 @@ run(const OpDef *op, const char *text, bool symbolic, bool show)
 	return good;
 }
 
-/* How many results, or a size of three: with symbols such a sample has no answer. */
+/* How many results, or how often a loop of the table runs: with symbols such a sample has no answer. */
 static bool
 needsknown(const char *name)
 {
-	static const char *const part[] = {"split", "unbind", "combinations", ".cross.", "_lu."};
+	static const char *const part[] = {"split", "unbind", "combinations", ".cross.", "_lu.", "unique_dim."};
 
 	for (int k = 0; k < COUNT(part); k++)
 		if (strstr(name, part[k]))
