@@ -200,3 +200,94 @@ lang_inverse(Node *view, Val *newval, Node *before, Val **newbase)
 	*newbase = v.t;
 	return true;
 }
+
+/* ---- gradients -------------------------------------------------------------------------- */
+
+/* A gradient of an operand that was broadcast is summed over what was added. */
+static const char unbroadcast[] =
+	"d = [k for k in range(g.ndim) if k < g.ndim - len(s) or (s[k - g.ndim + len(s)] == 1 and g.shape[k] != 1)]\n"
+	"r = sum(g, d, True) if len(d) else g\n"
+	"return reshape(r, s)\n";
+
+static const char *
+gradline(const OpDef *op, const char *param)
+{
+	for (int k = 0; k < op->ngrad; k++)
+		if (strcmp(op->grad[k].arg, param) == 0)
+			return op->grad[k].text;
+	return NULL;
+}
+
+/* Values by number; None where there is none. */
+static LVal
+vallist(Lang *L, Val *const *v, int n)
+{
+	LVal l = lang_list(L, n);
+
+	for (int k = 0; k < n; k++)
+		l.list.v[k] = v[k] ? (LVal){.kind = LTensor, .t = v[k]} : (LVal){.kind = LNone};
+	return l;
+}
+
+static bool
+fitted(Lang *L, Graph *g, Node *before, const Type *want, LVal *v)
+{
+	LVal s;
+
+	if (v->t->type->rank == want->rank) {
+		bool same = true;
+		for (int d = 0; d < want->rank; d++)
+			same &= sym_eq(v->t->type->dim[d], want->dim[d]);
+		if (same)
+			return true;
+	}
+	s = lang_list(L, want->rank);
+	for (int d = 0; d < want->rank; d++)
+		s.list.v[d] = lang_sym(want->dim[d]);
+	lang_set(L, "g", *v);
+	lang_set(L, "s", s);
+	return evaluate(L, g, before, "grad", unbroadcast, FormBlock, v) && v->kind == LTensor;
+}
+
+bool
+lang_grad(Node *n, int param, Val *const *gradout, Node *before, Val **out)
+{
+	const char *text = gradline(n->op, n->op->param[param].name);
+	Val **result = NEWN(n->graph->arena, Val *, n->nout + 1);
+	Val *of = arg_tensor(n, param);
+	Lang L;
+	LVal v;
+
+	*out = NULL;
+	if (text == NULL || of == NULL) {
+		error(n->graph->cx, n->loc, "%s: no derivative with respect to %s is known", n->op->name, n->op->param[param].name);
+		return false;
+	}
+	bool any = false;
+	for (int k = 0; k < n->nout; k++) {
+		result[k] = &n->out[k];
+		any |= gradout[k] != NULL;
+	}
+	if (!any)
+		return true;
+	lang_init(&L, n->graph->cx, n->graph->mod, n->op, n->loc, LangTensor);
+	lang_bind(&L, n->arg);
+	lang_set(&L, "grads", vallist(&L, gradout, n->nout));
+	lang_set(&L, "results", vallist(&L, result, n->nout));
+	lang_set(&L, "grad", vallist(&L, gradout, 1).list.v[0]);
+	lang_set(&L, "result", vallist(&L, result, 1).list.v[0]);
+	lang_set(&L, "none", (LVal){.kind = LNone});
+	if (!evaluate(&L, n->graph, before, "grad", text, FormExpr, &v))
+		return false;
+	if (v.kind == LNone)
+		return true;
+	if (v.kind != LTensor) {
+		error(L.cx, n->loc, "%s: the derivative with respect to %s is %s, not a tensor", n->op->name,
+		      n->op->param[param].name, lang_str(L.cx, v));
+		return false;
+	}
+	if (!fitted(&L, n->graph, before, of->type, &v))
+		return false;
+	*out = v.t;
+	return true;
+}

@@ -248,4 +248,7 @@ const Type *renamed_type(Ctx *, const Renaming *, const Type *);
 void  renamed_args(Ctx *, const Renaming *, Node *);
 /* functionalize: the new value of the base of a view when the view's value becomes newval. */
 bool  lang_inverse(Node *view, Val *newval, Node *before, Val **newbase);
+/* The gradient with respect to argument `param`, from those of the results (NULL: none), as nodes
+ * before `before`.  *out NULL: not differentiable.  false: reported. */
+bool  lang_grad(Node *n, int param, Val *const *gradout, Node *before, Val **out);
 #endif
