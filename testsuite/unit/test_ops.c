@@ -269,7 +269,7 @@ slopes(Test *t, Slope *p, int in, const Tensor *grad, const char *text, int line
 static bool
 flows(const OpDef *op, int o)
 {
-	char name[16];
+	char name[32];
 
 	snprintf(name, sizeof name, "grads[%d]", o);
 	for (int k = 0; k < op->ngrad; k++)
