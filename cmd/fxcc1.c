@@ -80,6 +80,24 @@ open_input(Job *j, const char *path, File *f)
 	return false;
 }
 
+/* -fdim=SYM=N and -fdim=SYM=LO..HI */
+static bool
+dims(Job *j)
+{
+	for (int i = 0; i < j->opt.dim.n; i++) {
+		const char *s = j->opt.dim.v[i], *eq = strchr(s, '=');
+		long long lo, hi;
+		int n = eq ? sscanf(eq + 1, "%lld..%lld", &lo, &hi) : 0;
+		if (n < 1) {
+			error(j->cx, NOLOC, "-fdim=%s: SYM=N or SYM=LO..HI is wanted", s);
+			return false;
+		}
+		if (!module_dim(j->mod, intern(j->cx, s, (size_t)(eq - s)), lo, n == 2 ? hi : lo))
+			return false;
+	}
+	return true;
+}
+
 static bool
 read_input(Job *j)
 {
@@ -100,7 +118,7 @@ read_input(Job *j)
 	for (int i = 1; i < o->input.n; i++)
 		if (!open_input(j, o->input.v[i], &f) || !read_weights(j->cx, j->mod, &f, &ro))
 			return false;
-	return ctx_errors(j->cx) == 0;
+	return dims(j) && ctx_errors(j->cx) == 0;
 }
 
 /* ---- texts of stages -------------------------------------------------------------- */
@@ -240,7 +258,18 @@ lower(Job *j)
 		if (j->plan[i] == NULL || ctx_errors(j->cx))
 			return false;
 	}
-	return pass_dump(j->cx, o, "plan", print_plan, j->plan[j->ntarget - 1]);
+	/* One walk makes them all, so their dumps are the same text. */
+	static const char *const pass[] = {"fuse", "loops", "vectorise", "plan"};
+	for (int i = 0; i < COUNT(pass); i++)
+		if (!pass_dump(j->cx, o, pass[i], print_plan, j->plan[j->ntarget - 1]))
+			return false;
+	return true;
+}
+
+static bool
+stops_at_plan(const Options *o)
+{
+	return o->stop && (strcmp(o->stop, "fuse") == 0 || strcmp(o->stop, "loops") == 0 || strcmp(o->stop, "vectorise") == 0 || strcmp(o->stop, "plan") == 0);
 }
 
 static enum product
@@ -289,7 +318,7 @@ back_half(Job *j)
 
 	if (!lower(j))
 		return false;
-	if (o->stage && (*o->stage == '\0' || strcmp(o->stage, "loops") == 0)) {
+	if (stops_at_plan(o) || (o->stage && (*o->stage == '\0' || strcmp(o->stage, "loops") == 0))) {
 		plan_print(j->plan[j->ntarget - 1], &t);
 		return write_text(j, &t);
 	}
@@ -454,6 +483,26 @@ diagnostics(Job *j, Diag *d)
 	return true;
 }
 
+/* Options whose other values are for later versions. */
+static bool
+supported(const Options *o)
+{
+	const struct { const char *opt, *got, *only; } v[] = {
+		{"-fweights", o->weights, "embed"}, {"-fcheck", o->check, "full"}, {"-fdecomp", o->decomp, "native"},
+	};
+
+	for (int i = 0; i < COUNT(v); i++)
+		if (v[i].got && strcmp(v[i].got, v[i].only) != 0) {
+			fprintf(stderr, "fxcc: error: %s=%s is not supported, only %s\n", v[i].opt, v[i].got, v[i].only);
+			return false;
+		}
+	if (o->param.n)
+		return usage("unknown parameter '--param=%s'", o->param.v[0]);
+	if (o->target && strncmp(o->target, "x86_64", 6) != 0)
+		return usage("unsupported target '%s' (x86_64-linux-gnu; use a .c product elsewhere)", o->target);
+	return true;
+}
+
 static int
 early(const Options *o)
 {
@@ -491,7 +540,7 @@ main(int argc, char **argv)
 		return usage("unknown stage '-S=%s'", j->opt.stage), ExitUsage;
 	if (j->opt.threads && strcmp(j->opt.threads, "none") && strcmp(j->opt.threads, "callback") && strcmp(j->opt.threads, "pthread"))
 		return usage("unknown -fthreads=%s (none, callback, pthread)", j->opt.threads), ExitUsage;
-	if (!diagnostics(j, &d))
+	if (!supported(&j->opt) || !diagnostics(j, &d))
 		return ExitUsage;
 	signals();
 	prctl(PR_SET_PDEATHSIG, SIGTERM);          /* a driver that is killed takes us along */

@@ -296,6 +296,9 @@ bool    graph_infer(Graph *);                      /* all; checks annotations */
 /* Replace a node by its table's `expand`; false: it has none, or an error (reported). */
 bool    node_expand(Node *);
 
+/* The free size `name` is in lo..hi (lo == hi: is that number).  Before types are inferred. */
+bool    module_dim(Module *, const char *name, int64_t lo, int64_t hi);
+
 /* ---- text (print.c, verify.c) ---------------------------------------------- */
 
 void    module_print(const Module *, Text *);      /* canonical fxg: reads back to the same module */
