@@ -220,11 +220,6 @@ generate(Ctx *cx, const Json *weights, StOut *s)
 static const char *
 export_pragmas(Ctx *cx, const char *pt2)
 {
-	static const char *const kind[] = {
-#define X(n, t) t,
-		INKINDS(X)
-#undef X
-	};
 	Text t = {.arena = ctx_arena(cx)};
 	File f;
 	Module *m = file_exists(pt2) && file_read(cx, pt2, &f) ? read_model(cx, &f, &(ReadOptions){0}) : NULL;
@@ -234,7 +229,7 @@ export_pragmas(Ctx *cx, const char *pt2)
 	text_add(&t, "#fxg 1\n");
 	for (int i = 0; i < m->in.n; i++)
 		if (m->in.v[i].name)
-			text_add(&t, m->in.v[i].target ? "#fxg in %s %s \"%s\"\n" : "#fxg in %s %s\n", m->in.v[i].name, kind[m->in.v[i].kind], m->in.v[i].target);
+			text_add(&t, m->in.v[i].target ? "#fxg in %s %s \"%s\"\n" : "#fxg in %s %s\n", m->in.v[i].name, inkind_text[m->in.v[i].kind], m->in.v[i].target);
 	return t.s;
 }
 

@@ -74,19 +74,6 @@ inkind(enum inkind k)
 	return k == InUser ? FXCC_USER : k == InParam ? FXCC_PARAM : k == InBuffer ? FXCC_BUFFER : FXCC_CONST;
 }
 
-static bool
-written_in(const Module *m, const Input *in)
-{
-	for (int i = 0; i < m->out.n; i++) {
-		const Output *o = &m->out.v[i];
-		if (o->kind == ResUserMut && o->target == in->name)
-			return true;
-		if ((o->kind == ResBufferMut || o->kind == ResParamMut) && o->target && o->target == in->target)
-			return true;
-	}
-	return false;
-}
-
 static void
 ports_in(Artifact *a)
 {
@@ -94,7 +81,7 @@ ports_in(Artifact *a)
 
 	for (int i = 0; i < m->in.n; i++) {
 		const Input *in = &m->in.v[i];
-		bool written = written_in(m, in);
+		bool written = input_written(m, in);
 		if (isport(in)) {
 			Str name = unique(a, c_identifier(a->cx, in->argname ? in->argname : in->name));
 			vec_push(a->a, &a->in, (Port){name, in->target, in->val->type, inkind(in->kind), i, -1, written});

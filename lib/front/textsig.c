@@ -78,17 +78,6 @@ kindof(const char *const *names, int n, const char *s)
 	return -1;
 }
 
-static const char *const inkinds[] = {
-#define X(n, t) t,
-	INKINDS(X)
-#undef X
-};
-static const char *const outkinds[] = {
-#define X(n, t) t,
-	OUTKINDS(X)
-#undef X
-};
-
 /* #fxg in NAME KIND ["target"] [nonpersistent], #fxg out I KIND ["target"] */
 static void
 sigpragma(Reader *r, bool in, size_t *at, size_t end)
@@ -97,7 +86,7 @@ sigpragma(Reader *r, bool in, size_t *at, size_t end)
 	Str name = word(r, at, end), kind = word(r, at, end), w;
 	SigLine l = {.name = name, .target = NULL, .persistent = true, .off = (uint32_t)b};
 
-	l.kind = in ? kindof(inkinds, COUNT(inkinds), kind) : kindof(outkinds, COUNT(outkinds), kind);
+	l.kind = in ? kindof(inkind_text, NinKind, kind) : kindof(outkind_text, NoutKind, kind);
 	if (!name || l.kind < 0) {
 		text_bad(r, b, in ? "expected '#fxg in NAME KIND'" : "expected '#fxg out INDEX KIND'");
 		return;
@@ -209,7 +198,7 @@ spec(Reader *r, const Line *l, bool in)
 	for (ke = k; ke < e && *ke != ' '; ke++)
 		;
 	Str kind = intern(r->cx, k, (size_t)(ke - k));
-	out.kind = in ? kindof(inkinds, COUNT(inkinds), kind) : kindof(outkinds, COUNT(outkinds), kind);
+	out.kind = in ? kindof(inkind_text, NinKind, kind) : kindof(outkind_text, NoutKind, kind);
 	if (out.kind < 0) {
 		text_bad(r, l->b, "unknown kind in the signature");
 		return;

@@ -528,3 +528,18 @@ graph_clone(Graph *old)
 		clonenode(g, n, &c);
 	return g;
 }
+
+/* ---- modules ---- */
+
+bool
+input_written(const Module *m, const Input *in)
+{
+	for (int i = 0; i < m->out.n; i++) {
+		const Output *o = &m->out.v[i];
+		if (o->kind == ResUserMut && o->target == in->name)
+			return true;
+		if ((o->kind == ResBufferMut || o->kind == ResParamMut) && o->target && o->target == in->target)
+			return true;
+	}
+	return false;
+}

@@ -206,11 +206,13 @@ enum inkind  {
 #define X(n, t) In##n,
 	INKINDS(X)
 #undef X
+	NinKind
 };
 enum outkind {
 #define X(n, t) Res##n,
 	OUTKINDS(X)
 #undef X
+	NoutKind
 };
 
 /* Bytes of a tensor that is known when compiling.  data points into a mapped
@@ -256,6 +258,10 @@ struct Module {
 	Str    torch, dialect; /* informative */
 	bool   fastmath;       /* results may differ beyond rounding */
 };
+
+/* Does the program change it: is there an output that is written back to it? */
+bool    input_written(const Module *, const Input *);
+extern const char *const inkind_text[], *const outkind_text[];   /* "PARAMETER", "BUFFER_MUTATION" (print.c) */
 
 /* ---- building and changing graphs (graph.c) ------------------------------ */
 

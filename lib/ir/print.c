@@ -449,12 +449,12 @@ graph_print(const Graph *g, Text *t)
 
 /* ---- modules ----------------------------------------------------------------------------------------- */
 
-static const char *const inkinds[] = {
+const char *const inkind_text[] = {
 #define X(n, t) t,
 	INKINDS(X)
 #undef X
 };
-static const char *const outkinds[] = {
+const char *const outkind_text[] = {
 #define X(n, t) t,
 	OUTKINDS(X)
 #undef X
@@ -547,7 +547,7 @@ signature(const Module *m, Text *t)
 
 		if (in->kind == InToken)
 			continue;
-		text_add(t, "    %s: %s", in->val ? valname(in->val) : in->name, inkinds[in->kind]);
+		text_add(t, "    %s: %s", in->val ? valname(in->val) : in->name, inkind_text[in->kind]);
 		if (in->target && in->kind != InUser)
 			text_add(t, " target='%s'", in->target);
 		if (in->kind == InBuffer)
@@ -558,7 +558,7 @@ signature(const Module *m, Text *t)
 	for (int i = 0; i < m->out.n && out && out->narg && i < out->arg[0].list.n; i++) {
 		const Arg *a = &out->arg[0].list.v[i];
 
-		text_add(t, "    %s: %s", a->kind == ArgVal ? valname(a->use->val) : "", outkinds[m->out.v[i].kind]);
+		text_add(t, "    %s: %s", a->kind == ArgVal ? valname(a->use->val) : "", outkind_text[m->out.v[i].kind]);
 		if (m->out.v[i].target)
 			text_add(t, " target='%s'", m->out.v[i].target);
 		text_add(t, "\n");

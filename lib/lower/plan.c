@@ -32,19 +32,6 @@ addbuf(Planning *w, Buf b)
 	return w->plan->buf.n - 1;
 }
 
-static bool
-writtenback(const Module *m, const Input *in)
-{
-	for (int i = 0; i < m->out.n; i++) {
-		const Output *o = &m->out.v[i];
-		if (o->kind == ResUserMut && o->target == in->name)
-			return true;
-		if ((o->kind == ResBufferMut || o->kind == ResParamMut) && o->target && o->target == in->target)
-			return true;
-	}
-	return false;
-}
-
 static int
 weightbuf(Planning *w, Val *v, const Weight *wt, enum home home, int index)
 {
@@ -62,7 +49,7 @@ inputbuf(Planning *w, int i)
 	const Type *t = in->val->type;
 
 	if (in->kind != InUser && in->weight && in->weight->data)
-		return weightbuf(w, in->val, in->weight, writtenback(w->m, in) ? HomeState : HomeConst, i);
+		return weightbuf(w, in->val, in->weight, input_written(w->m, in) ? HomeState : HomeConst, i);
 	return addbuf(w, (Buf){.name = in->name, .home = HomeInput, .dt = t->dt, .index = i,
 	                       .count = type_numel(w->lo->cx, t)});
 }

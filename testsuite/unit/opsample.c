@@ -334,3 +334,26 @@ sample_output(Sample *s, Val *const *more, int n)
 		list[m++] = arg_val(more[k]);
 	node_output(s->g, &(Arg){.kind = ArgList, .list = {list, m}}, NOLOC);
 }
+
+/* ---- comparing results ---- */
+
+/* How far a result of dt may be from the exact one, relative to it. */
+double
+sample_tolerance(enum dtype dt)
+{
+	switch (dt) {
+	case DtF64:  return 1e-9;
+	case DtF32:  return 2e-4;
+	case DtF16:  return 4e-3;
+	case DtBF16: return 3e-2;
+	default:     return dt_float(dt) ? 0.3 : 0;
+	}
+}
+
+bool
+sample_near(double a, double b, double tol)
+{
+	if (isnan(a) || isnan(b))
+		return isnan(a) && isnan(b);
+	return a == b || fabs(a - b) <= tol * (1 + fabs(b));
+}

@@ -29,4 +29,6 @@ bool sample_make(Sample *, Ctx *, const OpDef *, const char *text, bool f64, boo
 /* The output node: all results of the node, then more[]. */
 void sample_output(Sample *, Val *const *more, int n);
 double sample_random(uint64_t *seed);        /* in [0,1) */
+double sample_tolerance(enum dtype);                /* how far off a result may be, relative */
+bool   sample_near(double, double, double tol);     /* NaN is near NaN */
 #endif

@@ -202,26 +202,6 @@ plan_run(Run *r, Sample *s)
 
 /* ---- comparing ----------------------------------------------------------------------- */
 
-static double
-tolerance(enum dtype dt)
-{
-	switch (dt) {
-	case DtF64:  return 1e-9;
-	case DtF32:  return 2e-4;
-	case DtF16:  return 4e-3;
-	case DtBF16: return 3e-2;
-	default:     return dt_float(dt) ? 0.3 : 0;
-	}
-}
-
-static bool
-near(double a, double b, double tol)
-{
-	if (isnan(a) || isnan(b))
-		return isnan(a) && isnan(b);
-	return a == b || fabs(a - b) <= tol * (1 + fabs(b));
-}
-
 static bool
 expanded(Test *t, Sample *s)
 {
@@ -280,7 +260,7 @@ compare(Test *t, const Sample *s, const char *what, int o, const Tensor *got, co
 		return;
 	}
 	for (int64_t i = 0; i < tensor_numel(want); i++)
-		if (!near(tensor_get(&g, i), tensor_get(want, i), tolerance(want->dt))) {
+		if (!sample_near(tensor_get(&g, i), tensor_get(want, i), sample_tolerance(want->dt))) {
 			complain(t, "%s: %s: result %d [%lld] is %.9g, want %.9g", s->text, what, o, (long long)i,
 			         tensor_get(&g, i), tensor_get(want, i));
 			return;

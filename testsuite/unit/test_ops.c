@@ -49,27 +49,6 @@ onbug(void *p)
 
 /* ---- values ---------------------------------------------------------------------- */
 
-/* How far a result of dt may be from the exact one, relative to it. */
-static double
-tolerance(enum dtype dt)
-{
-	switch (dt) {
-	case DtF64:  return 1e-9;
-	case DtF32:  return 2e-4;
-	case DtF16:  return 4e-3;
-	case DtBF16: return 3e-2;
-	default:     return dt_float(dt) ? 0.3 : 0;
-	}
-}
-
-static bool
-near(double a, double b, double tol)
-{
-	if (isnan(a) || isnan(b))
-		return isnan(a) && isnan(b);
-	return a == b || fabs(a - b) <= tol * (1 + fabs(b));
-}
-
 static void
 compare(Test *t, const Sample *s, const char *what, int out, const Tensor *a, const Tensor *b, double tol)
 {
@@ -82,7 +61,7 @@ compare(Test *t, const Sample *s, const char *what, int out, const Tensor *a, co
 	if (dtypeinfo[a->dt].kind == KindComplex)
 		return;
 	for (int64_t k = 0; k < n; k++)
-		if (!near(tensor_get(a, k), tensor_get(b, k), tol)) {
+		if (!sample_near(tensor_get(a, k), tensor_get(b, k), tol)) {
 			complain(t, "%s: %s: result %d [%lld] is %.9g, want %.9g", s->text, what, out,
 			         (long long)k, tensor_get(a, k), tensor_get(b, k));
 			return;
@@ -155,7 +134,7 @@ values(Test *t, const char *text)
 	inferred(t, &s, out);
 	for (int k = 0; k < s.node->nout && !(t->op->flags & OP(Random)); k++)
 		if (istensor(&s.node->out[k]))
-			compare(t, &s, "in its dtype", k, &out[k], &exact[k], tolerance(out[k].dt));
+			compare(t, &s, "in its dtype", k, &out[k], &exact[k], sample_tolerance(out[k].dt));
 	symbolic(t, text, out);
 }
 
@@ -256,7 +235,7 @@ slopes(Test *t, Slope *p, int in, const Tensor *grad, const char *text, int line
 		got = 0;
 		for (int64_t k = 0, n = tensor_numel(grad); k < n; k++)
 			got += tensor_get(grad, k) * tensor_get(&dir, k);
-		if (!near(got, want, 1e-5)) {
+		if (!sample_near(got, want, 1e-5)) {
 			complain(t, "%s: %s:%d: gradient of %s: slope %.9g, differences give %.9g", text,
 			         t->op->file, line, t->op->param[p->s.param[in]].name, got, want);
 			return;

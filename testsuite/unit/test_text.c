@@ -4,29 +4,9 @@
 #include <stdlib.h>
 #include "front/front.h"
 #include "front/infix.h"
+#include "said.h"
 #include "tap.h"
 
-static char *said;           /* what the last compilation said */
-static size_t nsaid;
-static FILE *sayer;
-static Diag diag;
-
-static Ctx *
-begin(void)
-{
-	free(said);
-	said = NULL;
-	sayer = open_memstream(&said, &nsaid);
-	diag = (Diag){ .out = sayer };
-	return ctx_new(&diag);
-}
-
-static void
-end(Ctx *cx)
-{
-	ctx_free(cx);
-	fclose(sayer);
-}
 
 static Module *
 reads(Ctx *cx, const char *s, const char *section, const char *type)

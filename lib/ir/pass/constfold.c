@@ -21,15 +21,6 @@ typedef struct Fold {
 	int made;
 } Fold;
 
-static bool
-changes(const Module *m, const Input *in)
-{
-	for (int i = 0; i < m->out.n; i++)
-		if ((m->out.v[i].kind == ResBufferMut || m->out.v[i].kind == ResParamMut) && m->out.v[i].target == in->target)
-			return true;
-	return false;
-}
-
 static void
 note_weights(Fold *f)
 {
@@ -37,7 +28,7 @@ note_weights(Fold *f)
 
 	for (int i = 0; i < m->in.n; i++) {
 		Input *in = &m->in.v[i];
-		if (in->val && in->kind != InUser && in->weight && in->weight->data && !changes(m, in))
+		if (in->val && in->kind != InUser && in->weight && in->weight->data && !input_written(m, in))
 			f->weight[in->val->id] = in->weight;
 	}
 }
