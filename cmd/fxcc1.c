@@ -4,6 +4,7 @@
  * input or in writing the output, 2 the command line, 4 a bug of ours.
  */
 #include <ctype.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include "config.h"
 #include "emit/emit.h"
 #include "front/front.h"
+#include "grad/grad.h"
 #include "ir/pass/pass.h"
 #include "passes.h"
 
@@ -41,20 +43,6 @@ usage(const char *fmt, const char *s)
 }
 
 /* ---- reading ------------------------------------------------------------------- */
-
-static int64_t
-size_of(const char *s)
-{
-	char *end;
-	int64_t n = strtoll(s, &end, 10);
-
-	switch (tolower((unsigned char)*end)) {
-	case 'k': return n << 10;
-	case 'm': return n << 20;
-	case 'g': return n << 30;
-	default:  return n;
-	}
-}
 
 static Str
 stem(Ctx *cx, const char *path)
@@ -123,16 +111,18 @@ read_input(Job *j)
 
 /* ---- texts of stages -------------------------------------------------------------- */
 
-static const struct { const char *stage, *pass; } stages[] = {
-	{"graph", "verify"}, {"functional", "functionalize"}, {"post", "dce"},
+/* torch: the pass after which PyTorch prints it. */
+static const struct { const char *stage, *pass, *torch; } stages[] = {
+	{"graph", "verify", "verify"}, {"functional", "functionalize", "epilogue"}, {"joint", "epilogue", "epilogue"},
+	{"forward", "partition", "partition"}, {"backward", "partition", "partition"}, {"post", "dce", "dce"},
 };
 
 static const char *
-stage_pass(const char *stage)
+stage_pass(const char *stage, bool torch)
 {
 	for (int i = 0; i < COUNT(stages); i++)
 		if (strcmp(stages[i].stage, stage) == 0)
-			return stages[i].pass;
+			return torch ? stages[i].torch : stages[i].pass;
 	return NULL;
 }
 
@@ -162,9 +152,77 @@ write_module(Job *j)
 {
 	Text t = {.arena = j->arena};
 
+	const char *stage = j->opt.stage ? j->opt.stage : "";
+
 	name_weights(j);
-	module_print(j->mod, &t);
+	if (j->mod->backward == NULL || strcmp(stage, "backward") != 0)
+		module_print(j->mod, &t);
+	if (j->mod->backward && strcmp(stage, "forward") != 0)
+		module_print(j->mod->backward, &t);
 	return write_text(j, &t);
+}
+
+static void
+print_meta(const void *m, Text *t)
+{
+	meta_print(m, t);
+}
+
+/* The record of aliases and mutations; what the partition adds to it is found out for it. */
+static bool
+write_meta(Job *j)
+{
+	Options o = j->opt;
+
+	if (j->mod->meta == NULL)
+		return true;
+	if (o.stop && strcmp(o.stop, "epilogue") == 0 && j->mod->train) {
+		o.dump.n = 0, o.dumpall = false, o.timereport = false;
+		o.start = o.stop = "partition";
+		if (passes_run(j->mod, &o) == PassFailed)
+			return false;
+	}
+	return pass_dump(j->cx, &j->opt, "meta", print_meta, j->mod);
+}
+
+/* ---- what is differentiated --------------------------------------------------------- */
+
+static bool
+matches(const StrList *globs, Str name)
+{
+	for (int i = 0; name && i < globs->n; i++)
+		if (fnmatch(globs->v[i], name, 0) == 0)
+			return true;
+	return false;
+}
+
+/* --wrt, --loss, -fmutable: marks in the signature. */
+static bool
+training(Job *j)
+{
+	const Options *o = &j->opt;
+	Module *m = j->mod;
+	bool any = false;
+
+	m->train = o->train;
+	m->decomp = o->decomp && strcmp(o->decomp, "torch") == 0 ? DecompTorch : DecompNative;
+	m->keepmut = m->decomp == DecompTorch && o->keepmut != 0;
+	for (int i = 0; i < m->in.n; i++) {
+		Input *in = &m->in.v[i];
+		if (o->wrt.n && in->kind != InTangent)
+			in->requires_grad = matches(&o->wrt, in->target) || matches(&o->wrt, in->name) || matches(&o->wrt, in->argname);
+		any |= in->requires_grad;
+		in->updatable = (in->kind == InParam || in->kind == InBuffer) &&
+		                (matches(&o->mutables, in->target) || (m->train && in->requires_grad));
+	}
+	for (int i = 0; o->loss && i < m->out.n; i++)
+		if (m->out.v[i].kind == ResUser || m->out.v[i].kind == ResLoss)
+			m->out.v[i].kind = m->out.v[i].name && strcmp(m->out.v[i].name, o->loss) == 0 ? ResLoss : ResUser;
+	if (m->train && !any) {
+		error(m->cx, NOLOC, "--train: no input needs a gradient%s", o->wrt.n ? ": --wrt matches none" : "; say which with --wrt=GLOB");
+		return false;
+	}
+	return true;
 }
 
 /* ---- targets ------------------------------------------------------------------------ */
@@ -398,7 +456,7 @@ stage_known(const char *s)
 	for (int i = 0; i < COUNT(more); i++)
 		if (strcmp(more[i], s) == 0)
 			return true;
-	return stage_pass(s) != NULL;
+	return stage_pass(s, false) != NULL;
 }
 
 static bool
@@ -410,8 +468,13 @@ compile(Job *j)
 		return false;
 	if (o->graphops)
 		print_graph_ops(j);
-	if (o->stage && stage_pass(o->stage))
-		o->stop = stage_pass(o->stage);
+	if (!training(j))
+		return false;
+	if (o->stage && stage_pass(o->stage, j->mod->decomp == DecompTorch))
+		o->stop = stage_pass(o->stage, j->mod->decomp == DecompTorch);
+	bool post = j->mod->train && o->stop && strcmp(o->stop, "dce") == 0;    /* after the cut, not before it */
+	if (post)
+		o->stop = NULL, vec_push(j->arena, &o->skip, "constfold");
 	if (o->stop)                                   /* a text has no place for values made while compiling */
 		vec_push(j->arena, &o->skip, "constfold");
 	j->mod->fastmath = o->fastmath == 1;
@@ -420,9 +483,13 @@ compile(Job *j)
 		simplify_report(j->cx, stderr);
 	switch (end) {
 	case PassFailed:  return false;
-	case PassStopped: return write_module(j);
+	case PassStopped: return write_module(j) && write_meta(j);
 	case PassDone:    break;
 	}
+	if (!write_meta(j))
+		return false;
+	if (post)
+		return write_module(j);
 	return back_half(j) && depfile(j);
 }
 
@@ -488,7 +555,7 @@ static bool
 supported(const Options *o)
 {
 	const struct { const char *opt, *got, *only; } v[] = {
-		{"-fweights", o->weights, "embed"}, {"-fcheck", o->check, "full"}, {"-fdecomp", o->decomp, "native"},
+		{"-fweights", o->weights, "embed"}, {"-fcheck", o->check, "full"},
 	};
 
 	for (int i = 0; i < COUNT(v); i++)
@@ -496,6 +563,10 @@ supported(const Options *o)
 			fprintf(stderr, "fxcc: error: %s=%s is not supported, only %s\n", v[i].opt, v[i].got, v[i].only);
 			return false;
 		}
+	if (o->decomp && strcmp(o->decomp, "native") && strcmp(o->decomp, "torch"))
+		return usage("unknown -fdecomp=%s (native, torch)", o->decomp);
+	if (o->partition && strcmp(o->partition, "mincut") && strcmp(o->partition, "default") && strcmp(o->partition, "none"))
+		return usage("unknown -fpartition=%s (mincut, default, none)", o->partition);
 	if (o->param.n)
 		return usage("unknown parameter '--param=%s'", o->param.v[0]);
 	if (o->target && strncmp(o->target, "x86_64", 6) != 0)

@@ -102,13 +102,22 @@ set(Arena *a, Options *o, int k, const char *val)
 	}
 }
 
+/* What can be printed and is no pass. */
+static bool
+isrecord(const char *s)
+{
+	size_t n = strcspn(s, "=");
+
+	return (n == 4 && memcmp(s, "meta", n) == 0) || (n == 6 && memcmp(s, "mincut", n) == 0);
+}
+
 /* -fPASS, -fno-PASS, -fdump-PASS[=FILE], -W...; the last of -fPASS and -fno-PASS wins. */
 static bool
 other(Arena *a, Options *o, const char *s)
 {
 	const char *p;
 
-	if ((p = after(s, "-fdump-")) && ispass(p))
+	if ((p = after(s, "-fdump-")) && (ispass(p) || isrecord(p)))
 		vec_push(a, &o->dump, p);
 	else if ((p = after(s, "-fno-")) && ispass(p))
 		vec_push(a, &o->skip, p);

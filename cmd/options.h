@@ -9,12 +9,12 @@ typedef struct Options {
 	StrList input;                 /* model, then weights */
 	/* the fields of opts.def */
 	bool object, verbose, dryrun, nowarn, werror, md, mp, version, dumpversion, dumpmachine, printops, graphops,
-	     dumpall, timereport, memreport, progress;
+	     dumpall, timereport, memreport, progress, train, joint;
 	const char *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
-	     *maxerrors, *color, *format, *decomp;
-	StrList type, dim, param;
-	int header_on, fastmath, pack;
+	     *maxerrors, *color, *format, *decomp, *loss, *optimizer, *partition, *budget;
+	StrList type, dim, param, wrt, mutables;
+	int header_on, fastmath, pack, keepmut;
 	StrList dump;                  /* PASS or PASS=FILE of -fdump-PASS */
 	StrList skip;                  /* PASS of -fno-PASS */
 	StrList warn;                  /* text after -W */

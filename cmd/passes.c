@@ -4,9 +4,12 @@
  * verifier if asked for, its row of the time report.  Passes over graphs run on
  * every graph of the module.
  */
+#include <ctype.h>
+#include <stdlib.h>
 #include <time.h>
 #include "grad/grad.h"
 #include "ir/pass/pass.h"
+#include "partition/partition.h"
 #include "passes.h"
 
 enum unit { Module_, Graph_, Plan_ };
@@ -21,7 +24,14 @@ pass_verify(Module *m)
 	return ok && module_verify(m);
 }
 
-/* Rows of lower and emit run in compile.c, on plans: they have no function here. */
+/* Cut by partition_cut, which has the options. */
+static bool
+pass_partition(Module *m)
+{
+	return m != NULL;
+}
+
+/* Rows of lower and emit run in fxcc1.c, on plans: they have no function here. */
 static const struct row {
 	const char *name;
 	enum unit unit;
@@ -82,6 +92,7 @@ dump_name(Ctx *cx, const Options *o, const char *name, int number)
 	return o->dumpall ? arena_printf(ctx_arena(cx), "%s.%02d.%s", o->out ? o->out : "a", number, name) : NULL;
 }
 
+/* Beside a text on stdout a dump without a file goes there too. */
 bool
 pass_dump(Ctx *cx, const Options *o, const char *name, void (*print)(const void *, Text *), const void *arg)
 {
@@ -95,6 +106,8 @@ pass_dump(Ctx *cx, const Options *o, const char *name, void (*print)(const void 
 	path = dump_name(cx, o, name, number + 1);
 	if (path == NULL)
 		return true;
+	if (strncmp(path, "-.", 2) == 0)
+		path = "-";
 	print(arg, &t);
 	out = out_open(cx, path);
 	return out && out_write(out, t.s, t.n) && out_commit(cx, out);
@@ -106,13 +119,54 @@ print_module(const void *m, Text *t)
 	module_print(m, t);
 }
 
+int64_t
+size_of(const char *s)
+{
+	char *end;
+	int64_t n = strtoll(s, &end, 10);
+
+	switch (tolower((unsigned char)*end)) {
+	case 'k': return n << 10;
+	case 'm': return n << 20;
+	case 'g': return n << 30;
+	default:  return n;
+	}
+}
+
 static bool
-run_row(const struct row *r, Module *m)
+partition_cut(Module *m, const Options *o)
+{
+	const char *how = o->partition ? o->partition : "mincut";
+	PartOptions po = {
+		.how = strcmp(how, "none") == 0 || o->joint ? PartNone : strcmp(how, "default") == 0 ? PartDefault : PartMincut,
+		.budget = 1, .recompute_views = m->decomp == DecompNative,
+		.info = o->optinfo && (strcmp(o->optinfo, "") == 0 || strncmp(o->optinfo, "-partition", 10) == 0) ? stderr : NULL,
+	};
+	char *end;
+
+	if (!m->train || m->backward || po.how == PartNone)
+		return true;
+	if (o->budget) {
+		po.budget = strtod(o->budget, &end);
+		if (po.budget > 1 || *end) {
+			po.maxbytes = size_of(o->budget);
+			po.budget = 1;
+		}
+	}
+	return partition(m, &po);
+}
+
+static bool
+run_row(const struct row *r, Module *m, const Options *o)
 {
 	bool ok = true;
 
+	if (strcmp(r->name, "partition") == 0)
+		return partition_cut(m, o);
 	if (r->module)
-		return r->module(m);
+		return r->module(m) && (!m->backward || strcmp(r->name, "verify") == 0 || r->module(m->backward));
+	if (m->backward && !run_row(r, m->backward, o))
+		return false;
 	for (int i = 0; i < m->sub.n; i++)
 		ok = r->graph(m->sub.v[i]) && ok;
 	return r->graph(m->main) && ok;
@@ -124,31 +178,57 @@ passes_report(FILE *f, double seconds, const char *name)
 	fprintf(f, " %-16s %8.3f s\n", name, seconds);
 }
 
-/* From the pass that -fstart-at names (or the first) to the last one on graphs. */
+static bool
+runs(const struct row *r, const Options *o)
+{
+	return !r->mayskip || !(listed(&o->skip, r->name) || (o->opt && strcmp(o->opt, "0") == 0 && r->level > 0));
+}
+
+static enum passend
+run_one(const struct row *r, Module *m, const Options *o)
+{
+	double t0 = now();
+
+	if (!run_row(r, m, o) || ctx_errors(m->cx))
+		return PassFailed;
+	if (o->timereport)
+		passes_report(stderr, now() - t0, r->name);
+	if (o->checking && *o->checking >= '1' && !(module_verify(m) && (!m->backward || module_verify(m->backward))))
+		bug(m->cx, NOLOC, "pass %s leaves a graph that is not well formed", r->name);
+	if (!pass_dump(m->cx, o, r->name, print_module, m))
+		return PassFailed;
+	return o->stop && strcmp(o->stop, r->name) == 0 ? PassStopped : PassDone;
+}
+
+static const struct row *
+find(const char *name)
+{
+	const struct row *r = row;
+
+	while (strcmp(r->name, name) != 0)
+		r++;
+	return r;
+}
+
+/* From the pass that -fstart-at names (or the first) to the last one on graphs.  The passes of
+ * "post" run on the joint graph, then on what it was cut into; under -fdecomp=torch only then,
+ * since PyTorch's dumps are cut as AOTAutograd made them. */
 enum passend
 passes_run(Module *m, const Options *o)
 {
-	bool started = o->start == NULL;
-	double t0;
+	const struct row *post = find("noop"), *cut = find("partition");
+	bool started = o->start == NULL, torch = m->train && m->decomp == DecompTorch;
+	enum passend end = PassDone;
 
-	for (int i = 0; i < COUNT(row); i++) {
-		const struct row *r = &row[i];
+	for (const struct row *r = row; end == PassDone && r < row + COUNT(row) && (r->module || r->graph); r++) {
 		started = started || strcmp(o->start, r->name) == 0;
-		if (!r->module && !r->graph)
-			break;
-		if (!started || (r->mayskip && (listed(&o->skip, r->name) || (o->opt && strcmp(o->opt, "0") == 0 && r->level > 0))))
-			continue;
-		t0 = now();
-		if (!run_row(r, m) || ctx_errors(m->cx))
-			return PassFailed;
-		if (o->timereport)
-			passes_report(stderr, now() - t0, r->name);
-		if (o->checking && *o->checking >= '1' && !module_verify(m))
-			bug(m->cx, NOLOC, "pass %s leaves a graph that is not well formed", r->name);
-		if (!pass_dump(m->cx, o, r->name, print_module, m))
-			return PassFailed;
-		if (o->stop && strcmp(o->stop, r->name) == 0)
-			return PassStopped;
+		if (started && runs(r, o) && !(torch && r >= post && r < cut))
+			end = run_one(r, m, o);
 	}
-	return PassDone;
+	if (end == PassDone && m->backward && !partition_share(m))
+		return PassFailed;
+	for (const struct row *r = post; end == PassDone && m->backward && r < cut; r++)
+		if (runs(r, o))
+			end = run_one(r, m, o);
+	return end;
 }

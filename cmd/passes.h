@@ -9,5 +9,6 @@ enum passend passes_run(Module *, const Options *);
 bool pass_skipped(const Options *, const char *name);
 /* Write what print prints as the dump of a pass, if the options ask for it. */
 bool pass_dump(Ctx *, const Options *, const char *name, void (*print)(const void *, Text *), const void *arg);
+int64_t size_of(const char *);            /* "64M" as bytes */
 void passes_report(FILE *, double seconds, const char *name);
 #endif

@@ -55,6 +55,8 @@ typedef struct Tv {
 
 /* ---- the reader ------------------------------------------------------------------- */
 
+typedef struct StorageLine { Str name; int id; int64_t offset; uint32_t off; } StorageLine;
+
 typedef struct Class {
 	Str  name;
 	size_t begin, end;     /* its def and body in the text */
@@ -84,7 +86,8 @@ typedef struct Reader {
 	VEC(Str) outname;              /* keys of a returned dict; NULL elements */
 	Map    attr;                   /* path -> Val */
 	Map    taken;                  /* Val, Node: those that have the text's name */
-	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt;
+	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt, nonleaf;
+	VEC(StorageLine) storage;
 	bool   failed;
 	Node  *known;                  /* fn_known */
 	VEC(enum dtype) autocast;      /* the modes that are on, innermost last */

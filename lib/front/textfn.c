@@ -103,6 +103,10 @@ input(Fn *f, Str name, Val *val, const SigLine *sig)
 		                   !(in.target && named(&r->frozen, in.target));
 	if (named(&r->wrt, name))
 		in.requires_grad = true;
+	in.nonleaf = named(&r->nonleaf, name);
+	for (int i = 0; i < r->storage.n; i++)
+		if (strcmp(r->storage.v[i].name, name) == 0)
+			in.storage = r->storage.v[i].id, in.offset = r->storage.v[i].offset;
 	vec_push(r->a, &r->mod->in, in);
 }
 

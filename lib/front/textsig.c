@@ -102,6 +102,19 @@ sigpragma(Reader *r, bool in, size_t *at, size_t end)
 		vec_push(r->a, &r->out, l);
 }
 
+/* #fxg storage NAME NUMBER OFFSET: inputs of one number share memory; offset in elements. */
+static void
+storage(Reader *r, size_t *at, const Line *l)
+{
+	Str a = word(r, at, l->e), b = word(r, at, l->e), c = word(r, at, l->e);
+	int64_t id, off;
+
+	if (!a || !b || !c || !bound(b, &id) || !bound(c, &off) || id < 0 || off < 0 || id > 1 << 20)
+		text_bad(r, l->b, "expected '#fxg storage NAME NUMBER OFFSET'");
+	else
+		vec_push(r->a, &r->storage, (StorageLine){a, (int)id + 1, off, (uint32_t)l->b});
+}
+
 static void
 pragma(Reader *r, const Line *l, bool first)
 {
@@ -111,7 +124,7 @@ pragma(Reader *r, const Line *l, bool first)
 		{"resname", &r->resname, false}, {"guard", &r->guard, false}, {"alias", &r->alias, true},
 		{"const", &r->consts, true},
 	};
-	static const char *const silent[] = {"dialect", "hint", "nonleaf", "storage"};
+	static const char *const silent[] = {"dialect", "hint"};
 	size_t at = l->b + 5;
 	Str w = word(r, &at, l->e), a, b, c;
 
@@ -145,6 +158,11 @@ pragma(Reader *r, const Line *l, bool first)
 	} else if (strcmp(w, "requires_grad") == 0) {
 		while ((a = word(r, &at, l->e)))
 			vec_push(r->a, &r->wrt, (Pair){a, NULL, (uint32_t)l->b});
+	} else if (strcmp(w, "nonleaf") == 0) {
+		while ((a = word(r, &at, l->e)))
+			vec_push(r->a, &r->nonleaf, (Pair){a, NULL, (uint32_t)l->b});
+	} else if (strcmp(w, "storage") == 0) {
+		storage(r, &at, l);
 	} else if (strcmp(w, "torch") == 0) {
 		r->mod->torch = word(r, &at, l->e);
 	} else if (strcmp(w, "in") == 0 || strcmp(w, "out") == 0) {

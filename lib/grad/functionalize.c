@@ -534,8 +534,7 @@ mutation(Fun *f, Node *n)
 static bool
 expands(const Node *n)
 {
-	return n->op->expand && !(n->op->flags & (OP(Opaque) | OP(Leaf))) &&
-	       !writes(n->op);
+	return node_composite(n) && !writes(n->op);
 }
 
 static bool

@@ -547,7 +547,7 @@ make(Eval *E, const Ex *e, const Mask *m)
 	case ExFold:  return fold(E, e, m);
 	case ExRandom:
 		a = sym(E, e->sym, m);
-		return a < 0 ? a : emit(E, (EvIns){.op = EvRandom, .a = a, .b = -1, .c = -1, .i = e->val->def->id});
+		return a < 0 ? a : emit(E, (EvIns){.op = EvRandom, .a = a, .b = -1, .c = -1, .i = node_stream(e->val->def)});
 	case ExCast:
 		a = ex(E, e->arg[0], m);
 		return a < 0 ? a : cast(E, dt, from, a);

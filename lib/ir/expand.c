@@ -41,15 +41,56 @@ evaluate(Lang *L, Graph *g, Node *before, const char *what, const char *text,
 	return lang_run(L, what, text, form, v);
 }
 
+/* ---- which line, and when ------------------------------------------------------------- */
+
+static bool
+keeps(const OpDef *op)
+{
+	return op->torch && strcmp(op->torch, "keep") == 0;
+}
+
+static bool
+torchlike(const Graph *g)
+{
+	return g->mod && g->mod->decomp == DecompTorch;
+}
+
+/* Composite operators are not there for autograd, nor for whoever follows views. */
+bool
+node_composite(const Node *n)
+{
+	const OpDef *op = n->op;
+	bool torch = torchlike(n->graph);
+
+	if (op->expand == NULL || op->flags & (OP(Opaque) | OP(Leaf)))
+		return false;
+	if (!torch && !n->graph->mod->train)
+		return true;
+	return op->ngrad == 0 && !(torch && op->torch);
+}
+
+bool
+node_expands(const Node *n)
+{
+	const OpDef *op = n->op;
+
+	if (op->flags & OP(Opaque))
+		return false;
+	if (torchlike(n->graph) && op->torch)
+		return !keeps(op);
+	return op->expand != NULL;
+}
+
 bool
 expand_op(Graph *g, const OpDef *op, const Arg *arg, Loc loc, Node *before, Val ***res, int *n)
 {
 	Lang L;
 	LVal v;
+	bool torch = torchlike(g) && op->torch && !keeps(op);
 
 	lang_init(&L, g->cx, g->mod, op, loc, LangTensor);
 	lang_bind(&L, arg);
-	return evaluate(&L, g, before, "expand", op->expand, FormBlock, &v) &&
+	return evaluate(&L, g, before, torch ? "torch" : "expand", torch ? op->torch : op->expand, FormBlock, &v) &&
 	       values(&L, v, res, n);
 }
 
@@ -146,13 +187,12 @@ node_expand(Node *n)
 	Val **res;
 	int nres;
 
-	if (n->op->expand == NULL ||
+	if ((n->op->expand == NULL && (!torchlike(g) || n->op->torch == NULL || keeps(n->op))) ||
 	    !expand_op(g, n->op, n->arg, n->loc, n, &res, &nres) || !fits(n, res, nres))
 		return false;
 	first = prev ? prev->next : g->first;
 	for (Node *m = first; m != n; m = m->next) {
-		m->backward = n->backward;
-		m->tag = n->tag;
+		node_inherit(m, n);
 	}
 	for (int k = 0; k < n->nout; k++)
 		if (res[k] && n->out[k].type && res[k]->type->kind == TyTensor)

@@ -374,6 +374,18 @@ node_output(Graph *g, const Arg *list, Loc loc)
 }
 
 void
+node_inherit(Node *n, const Node *of)
+{
+	n->backward = of->backward;
+	n->tag = of->tag;
+	n->origin = of->origin;
+	n->recompute = of->recompute;
+	n->region = of->region;
+	n->acgraph = of->acgraph;
+	n->stream = of->stream;
+}
+
+void
 node_delete(Node *n)
 {
 	Graph *g = n->graph;

@@ -116,7 +116,7 @@ struct OpDef {
 	uint32_t    flags;       /* OP(Pointwise) | ... */
 	/* Text of the table's lines (NULL: none), in the language of op/README, and
 	 * where each begins, for messages about the table. */
-	const char *doc, *type, *shape, *where, *value, *expand, *inverse, *lower, *stride;
+	const char *doc, *type, *shape, *where, *value, *expand, *inverse, *lower, *stride, *torch;
 	const struct { const char *arg, *text; int line; } *grad; int ngrad;
 	const char *const *sample; int nsample;
 	const char *file; int line;
@@ -180,9 +180,18 @@ struct Node {
 	Str   name;            /* FX name of the node; for one result that of the Val */
 	Str   target;          /* placeholder: its name as the user knows it; get_attr: path */
 	Str   tag;             /* partitioner tags and the like, NULL */
+	Str   origin;          /* of a node of the backward part: name of the forward node it came from, NULL */
+	uint8_t recompute;     /* enum recompute: what activation checkpointing asks of it */
+	uint8_t region;        /* enum gradmode: under what it was recorded */
+	int32_t acgraph;       /* checkpointed region, from 1; 0: none */
+	uint32_t stream;       /* of an operator that draws: its stream of random numbers, from 1; 0: not numbered */
 	bool  backward;
 	Type const *annot;     /* type that the text claimed for out[0], NULL: none */
 };
+
+/* A node of a checkpointed region is recomputed unless it must be saved. */
+enum recompute { RecomputeFree, MustSave, PreferSave, PreferRecompute, MustRecompute };
+enum gradmode { GradOn, GradOff };    /* GradOff: under no_grad; no gradient flows through it */
 
 struct Graph {
 	Module *mod;
@@ -198,10 +207,12 @@ struct Graph {
 /* ---- signature and weights ---------------------------------------------- */
 
 #define INKINDS(X)  X(User, "USER_INPUT") X(Param, "PARAMETER") X(Buffer, "BUFFER") \
-	X(Const, "CONSTANT_TENSOR") X(Object, "CUSTOM_OBJ") X(Token, "TOKEN")
+	X(Const, "CONSTANT_TENSOR") X(Object, "CUSTOM_OBJ") X(Token, "TOKEN")  \
+	X(Tangent, "TANGENT") X(Saved, "SAVED")
 #define OUTKINDS(X) X(User, "USER_OUTPUT") X(Loss, "LOSS_OUTPUT") X(BufferMut, "BUFFER_MUTATION") \
 	X(ParamMut, "PARAMETER_MUTATION") X(UserMut, "USER_INPUT_MUTATION")     \
-	X(GradParam, "GRADIENT_TO_PARAMETER") X(GradUser, "GRADIENT_TO_USER_INPUT") X(Token, "TOKEN")
+	X(GradParam, "GRADIENT_TO_PARAMETER") X(GradUser, "GRADIENT_TO_USER_INPUT") X(Token, "TOKEN") \
+	X(Base, "INTERMEDIATE_BASE") X(Saved, "SAVED")
 enum inkind  {
 #define X(n, t) In##n,
 	INKINDS(X)
@@ -233,6 +244,11 @@ typedef struct Input {
 	Str    argname;        /* what C and the header call it */
 	Str    target;         /* fqn of a parameter, buffer, constant */
 	bool   persistent, requires_grad;
+	bool   nonleaf;        /* as seen by autograd: some program computed it (#fxg nonleaf) */
+	bool   updatable;      /* parameter, buffer: its value may be replaced after compiling: never folded */
+	bool   donated;        /* InSaved: backward may overwrite it */
+	int    storage;        /* inputs of the same number share memory (#fxg storage), from 1; 0: its own */
+	int64_t offset;        /* elements from the start of that memory */
 	Arg    value;          /* specialised constant input: its literal; else ArgNone */
 	Weight *weight;        /* parameter, buffer, constant: its value if known */
 } Input;
@@ -244,6 +260,9 @@ typedef struct Output {
 } Output;
 
 typedef struct Guard { const Sym *cond; Str text; Loc loc; } Guard;   /* cond != 0 must hold at the door */
+
+/* DecompTorch: as PyTorch's own dumps: the `torch` lines of the tables decide, not the `expand` lines. */
+enum decomp { DecompNative, DecompTorch };
 
 struct Module {
 	Ctx   *cx;
@@ -257,6 +276,11 @@ struct Module {
 	VEC(Str) weightfile;   /* files that the values came from, as named to file_read; printed, so that texts read back */
 	Str    torch, dialect; /* informative */
 	bool   fastmath;       /* results may differ beyond rounding */
+	bool   train;          /* a graph that is differentiated (--train), or a joint graph */
+	bool   keepmut;        /* torch: mutations of inputs stay in the graph as copy_ (-fkeep-input-mutations) */
+	enum decomp decomp;    /* -fdecomp */
+	struct Meta *meta;     /* what functionalize found out (meta.h); NULL before */
+	Module *backward;      /* after partition: this is the forward part, that the backward one */
 };
 
 /* Does the program change it: is there an output that is written back to it? */
@@ -272,6 +296,7 @@ Graph  *graph_new(Module *, Str name, Graph *parent);
 Node   *node_new(Graph *, const OpDef *, const Arg *arg, int narg, int nout, Node *before, Loc);
 Node   *node_placeholder(Graph *, Str name, const Type *, Loc);
 Node   *node_output(Graph *, const Arg *list, Loc);
+void    node_inherit(Node *, const Node *of);       /* backward, tag, origin, recompute ...: of the node it stands for */
 void    node_delete(Node *);                       /* its results have no uses */
 void    node_setargs(Node *, const Arg *arg, int narg);
 Arg     arg_val(Val *);                            /* a detached operand: node_new links it */
@@ -287,6 +312,8 @@ Graph  *graph_clone(Graph *);
 /* Calls fn for every value that a node reads, in order, lists included. */
 void    node_operands(Node *, void (*fn)(void *, Use *), void *arg);
 int     node_nuse(const Val *);
+/* The stream that an operator draws from: a copy of it draws the same numbers. */
+static inline uint32_t node_stream(const Node *n) { return n->stream ? n->stream : n->id + (1u << 24); }
 
 /* Bind positional and keyword arguments to a schema: defaults, None, int for int[2],
  * int for float.  Reports and returns false.  out has op->nparam entries. */
@@ -301,6 +328,10 @@ bool    node_infer(Node *);                        /* set the types of its resul
 bool    graph_infer(Graph *);                      /* all; checks annotations */
 /* Replace a node by its table's `expand`; false: it has none, or an error (reported). */
 bool    node_expand(Node *);
+/* Is it to be expanded before anything looks at views and derivatives (composite), and in the end?
+ * Under DecompTorch its `torch` line says how ("keep": not at all), else its `expand` line. */
+bool    node_composite(const Node *);
+bool    node_expands(const Node *);
 
 /* The free size `name` is in lo..hi (lo == hi: is that number).  Before types are inferred. */
 bool    module_dim(Module *, const char *name, int64_t lo, int64_t hi);

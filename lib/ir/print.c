@@ -524,6 +524,12 @@ pragmas(const Module *m, Text *t)
 	for (int i = 0; i < m->in.n; i++)
 		if (m->in.v[i].kind == InUser)
 			pragma(t, "argname", m->in.v[i].argname ? m->in.v[i].argname : m->in.v[i].name, NULL);
+	for (int i = 0; i < m->in.n; i++)
+		if (m->in.v[i].nonleaf)
+			text_add(t, "#fxg nonleaf %s\n", m->in.v[i].name);
+	for (int i = 0; i < m->in.n; i++)
+		if (m->in.v[i].storage)
+			text_add(t, "#fxg storage %s %d %lld\n", m->in.v[i].name, m->in.v[i].storage - 1, (long long)m->in.v[i].offset);
 	for (int i = 0; i < m->out.n; i++)
 		if ((m->out.v[i].kind == ResUser || m->out.v[i].kind == ResLoss) && m->out.v[i].name)
 			pragma(t, "resname", m->out.v[i].name, NULL);

@@ -9,12 +9,6 @@
 enum { MaxExpansions = 2000000 };
 
 static bool
-composite(const Node *n)
-{
-	return n->op->expand && !(n->op->flags & OP(Opaque));
-}
-
-static bool
 decompose_here(Graph *g)
 {
 	int budget = MaxExpansions;
@@ -22,7 +16,7 @@ decompose_here(Graph *g)
 	for (Node *n = g->first, *next; n; n = next) {
 		Node *before = n->prev;
 		next = n->next;
-		if (!composite(n))
+		if (!node_expands(n))
 			continue;
 		if (!node_expand(n))
 			return false;
@@ -33,10 +27,29 @@ decompose_here(Graph *g)
 	return true;
 }
 
+/* Each draws from a stream of its own, in the order of the program; copies that are made
+ * later (recomputation) keep the number. */
+static void
+streams(Graph *g)
+{
+	uint32_t last = 0;
+
+	FOREACH_NODE(g, n)
+		last = n->stream > last ? n->stream : last;
+	FOREACH_NODE(g, n)
+		if (n->op->flags & OP(Random) && !n->stream)
+			n->stream = ++last;
+}
+
 bool
 pass_decompose(Graph *g)
 {
 	bool complex;
 
-	return decompose_here(g) && complex_to_real(g, &complex) && (!complex || decompose_here(g));
+	if (!decompose_here(g))
+		return false;
+	streams(g);
+	if (g->mod->decomp == DecompTorch)
+		return pass_dce(g);
+	return complex_to_real(g, &complex) && (!complex || decompose_here(g));
 }
