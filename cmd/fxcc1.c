@@ -478,6 +478,8 @@ compile(Job *j)
 	if (o->stop)                                   /* a text has no place for values made while compiling */
 		vec_push(j->arena, &o->skip, "constfold");
 	j->mod->fastmath = o->fastmath == 1;
+	for (int i = 0; i < o->skip.n; i++)
+		vec_push(j->arena, &j->mod->rulesoff, o->skip.v[i]);
 	enum passend end = passes_run(j->mod, o);
 	if (o->optinfo)
 		simplify_report(j->cx, stderr);

@@ -202,7 +202,8 @@ writeall(FILE *f, const Gen *g)
 			quoted(f, part[i]);
 			fputs(i == 0 ? ",\n\t " : ", ", f);
 		}
-		fprintf(f, "%s, \"%s\", %d},\n", r->fast ? "true" : "false", r->file, r->line);
+		fprintf(f, "%s, \"%.*s\", \"%s\", %d},\n", r->fast ? "true" : "false",
+		        (int)strcspn(r->file, "."), r->file, r->file, r->line);
 	}
 	fprintf(f, "\t{.name = NULL}\n};\nconst int nruletab = %d;\n", g->rule.n);
 }

@@ -275,6 +275,7 @@ struct Module {
 	VEC(Guard) guard;
 	VEC(Str) weightfile;   /* files that the values came from, as named to file_read; printed, so that texts read back */
 	Str    torch, dialect; /* informative */
+	VEC(const char *) rulesoff;   /* tables of rules that are switched off (-fno-views) */
 	bool   fastmath;       /* results may differ beyond rounding */
 	bool   train;          /* a graph that is differentiated (--train), or a joint graph */
 	bool   keepmut;        /* torch: mutations of inputs stay in the graph as copy_ (-fkeep-input-mutations) */

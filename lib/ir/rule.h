@@ -11,6 +11,7 @@ typedef struct RuleDef {
 	const char *pattern, *replacement;
 	const char *when;        /* NULL: always */
 	bool fast;               /* only under -ffast-math */
+	const char *pass;        /* the pass that applies it: the stem of its file */
 	const char *file; int line;
 } RuleDef;
 extern const RuleDef ruletab[];      /* in the order of the files; in ruletab.c */

@@ -71,12 +71,12 @@ dtype(Case *c)
 
 /* Sizes, dims, permutations. */
 static const struct { int n; int8_t v[4]; } lists[] = {
-	{3, {2, 3, 4}}, {2, {4, 6}}, {1, {24}}, {3, {2, 1, 12}}, {2, {1, 24}}, {4, {2, 3, 1, 4}}, {0, {0}}, {2, {5, 5}},   /* shapes of tensors */
+	{3, {2, 3, 4}}, {2, {4, 6}}, {1, {24}}, {3, {2, 1, 12}}, {2, {1, 24}}, {4, {2, 3, 1, 4}}, {0, {0}}, {2, {5, 5}}, {3, {1, 3, 3}},   /* shapes of tensors */
 	{1, {-1}}, {2, {-1, 6}}, {1, {0}}, {1, {1}}, {2, {0, 1}}, {2, {1, 0}}, {3, {2, 0, 1}},
 	{3, {0, 2, 1}}, {3, {1, 2, 0}}, {3, {0, 1, 2}}, {3, {-1, 0, 1}}, {4, {5, 2, 3, 4}}, {3, {2, 5, 12}},
 	{3, {5, 1, 24}}, {3, {2, 3, 1}},
 };
-enum { NShapes = 8 };
+enum { NShapes = 9 };
 
 static double
 special(Case *c)
@@ -357,15 +357,15 @@ static void
 wrong(void)
 {
 	static const RuleDef bad[] = {
-		{"minus_zero", "add(x, 0.0)", "x", NULL, false, "here", 1},
-		{"infinity", "sub(x, x)", "full(result.shape, 0, dtype=result.dtype)", NULL, false, "here", 2},
-		{"rounding", "mul(mul(x, a), b)", "mul(x, a*b)", "x.dtype.isfloat", false, "here", 3},
+		{"minus_zero", "add(x, 0.0)", "x", NULL, false, "test", "here", 1},
+		{"infinity", "sub(x, x)", "full(result.shape, 0, dtype=result.dtype)", NULL, false, "test", "here", 2},
+		{"rounding", "mul(mul(x, a), b)", "mul(x, a*b)", "x.dtype.isfloat", false, "test", "here", 3},
 		{"narrow", "_to_copy(_to_copy(x, dtype=d), dtype=e)", "_to_copy(x, dtype=e)",
-		 "d is not None and e is not None", false, "here", 4},
-		{"order", "permute(permute(x, a), b)", "permute(x, a)", NULL, false, "here", 5},
-		{"sign", "neg(x)", "abs(x)", NULL, true, "here", 6},
+		 "d is not None and e is not None", false, "test", "here", 4},
+		{"order", "permute(permute(x, a), b)", "permute(x, a)", NULL, false, "test", "here", 5},
+		{"sign", "neg(x)", "abs(x)", NULL, true, "test", "here", 6},
 	};
-	static const RuleDef other = {"type", "sum(x)", "x", "x.ndim > 0 and x.numel > 1", false, "here", 7};
+	static const RuleDef other = {"type", "sum(x)", "x", "x.ndim > 0 and x.numel > 1", false, "test", "here", 7};
 	int n;
 
 	for (int k = 0; k < COUNT(bad); k++) {

@@ -8,7 +8,10 @@ bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
 bool graph_iscomplex(Graph *);   /* the interpreter wants it decomposed first */
 bool pass_noop(Graph *);
 bool pass_cse(Graph *);
-bool pass_simplify(Graph *);     /* the rules of the .pat tables; fast ones if Module.fastmath */
+bool pass_uniform(Graph *);      /* the rules of uniform.pat; fast ones if Module.fastmath */
+bool pass_views(Graph *);
+bool pass_patterns(Graph *);
+bool pass_simplify(Graph *);     /* all rules whose table is not in Module.rulesoff */
 bool pass_constfold(Graph *);
 bool pass_dce(Graph *);
 /* All return false only after reporting an error. */

@@ -1,5 +1,8 @@
 /* simplify.c - apply the rules of the .pat tables until none applies.
  *
+ * Each table is a pass of its own; simplify, the last of them, applies all that are
+ * not switched off, since one makes work for another.
+ *
  * Sweeps over the graph in program order; a node is tried with the rules whose
  * pattern has its operator at the root, in the order of the table.  What a
  * rewrite leaves without readers goes at once, so that single_use() means what
@@ -14,6 +17,7 @@ typedef VEC(int) Rules;       /* indices in ruletab */
 typedef struct Simplify {
 	Graph *g;
 	Arena *a;
+	const char *pass;      /* whose rules; NULL: of all that are on */
 	Map rules;             /* of an operator: Rules *; made when it is first met */
 	int budget;
 } Simplify;
@@ -28,6 +32,21 @@ counts(Ctx *cx)
 	return ctx_slot(cx, &countkey, sizeof(int) * (size_t)(nruletab + 1));
 }
 
+static bool
+applies(const Simplify *s, const RuleDef *r)
+{
+	const Module *m = s->g->mod;
+
+	if (r->fast && !m->fastmath)
+		return false;
+	if (s->pass)
+		return strcmp(s->pass, r->pass) == 0;
+	for (int k = 0; k < m->rulesoff.n; k++)
+		if (strcmp(m->rulesoff.v[k], r->pass) == 0)
+			return false;
+	return true;
+}
+
 static Rules *
 rules_of(Simplify *s, const OpDef *op)
 {
@@ -39,7 +58,7 @@ rules_of(Simplify *s, const OpDef *op)
 	v = NEW(s->a, Rules);
 	for (int k = 0; k < nruletab; k++) {
 		const Ast *p;
-		if (ruletab[k].fast && !s->g->mod->fastmath)
+		if (!applies(s, &ruletab[k]))
 			continue;
 		p = lang_ast(cx, NULL, ruletab[k].name, ruletab[k].pattern, FormExpr);
 		if (p && p->kind == AstCall && rule_names(cx, p, op))
@@ -117,10 +136,8 @@ replace(Simplify *s, Node *n, Val *with, Node *first)
 	Str name = n->out[0].name;
 	bool fresh = with->def->id > n->id;
 
-	for (Node *m = first; m != n; m = m->next) {
-		m->backward = n->backward;
-		m->tag = n->tag;
-	}
+	for (Node *m = first; m != n; m = m->next)
+		node_inherit(m, n);
 	val_replace(&n->out[0], with);
 	if (!decompose(first, n))
 		return false;
@@ -150,10 +167,10 @@ rewrite(Simplify *s, Node *n, bool *changed)
 	return true;
 }
 
-bool
-pass_simplify(Graph *g)
+static bool
+apply(Graph *g, const char *pass)
 {
-	Simplify s = {.g = g, .a = arena_new(), .budget = 8 * (int)g->nnode + 64};
+	Simplify s = {.g = g, .a = arena_new(), .pass = pass, .budget = 8 * (int)g->nnode + 64};
 	bool changed = true, ok = true;
 
 	while (ok && changed) {
@@ -166,6 +183,30 @@ pass_simplify(Graph *g)
 	}
 	arena_free(s.a);
 	return ok;
+}
+
+bool
+pass_uniform(Graph *g)
+{
+	return apply(g, "uniform");
+}
+
+bool
+pass_views(Graph *g)
+{
+	return apply(g, "views");
+}
+
+bool
+pass_patterns(Graph *g)
+{
+	return apply(g, "patterns");
+}
+
+bool
+pass_simplify(Graph *g)
+{
+	return apply(g, NULL);
 }
 
 void

@@ -96,18 +96,6 @@ rule cast_cast      _to_copy(_to_copy(x, dtype=d), dtype=e) => _to_copy(x, dtype
                           (x.dtype.isint and d.isint))
 rule clone_clone    clone(clone(x)) => clone(x)
 
-# ---- constants ---------------------------------------------------------------------------------------------
-
-rule add_full       add(x, full(s, c, dtype=d)) => add(x, c) when x.dtype == d and d in [f32, f64] and x.ndim > 0
-rule sub_full       sub(x, full(s, c, dtype=d)) => sub(x, c) when x.dtype == d and d in [f32, f64] and x.ndim > 0
-rule mul_full       mul(x, full(s, c, dtype=d)) => mul(x, c) when x.dtype == d and d in [f32, f64] and x.ndim > 0
-rule div_full       div(x, full(s, c, dtype=d)) => div(x, c) when x.dtype == d and d in [f32, f64] and x.ndim > 0
-rule view_full      aten.view.default(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
-rule expand_full    expand(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
-rule permute_full   permute(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
-rule unsqueeze_full unsqueeze(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
-rule slice_full     slice(full(s, c, dtype=d), a, b, e) => full(result.shape, c, dtype=result.dtype)
-
 # ---- reductions --------------------------------------------------------------------------------------------
 
 rule view_sum       view(sum(x, a, True), b) => sum(x, a)

@@ -1,4 +1,4 @@
-# view.pat - rewrites of what only moves elements.  simplify.pat says how rules are written.
+# views.pat - rewrites of what only moves elements.  simplify.pat says how rules are written.
 #
 # view, squeeze and unsqueeze keep the row-major order of the elements: any chain of
 # them with the shape that it began with is nothing.
