@@ -278,7 +278,11 @@ make(Scope *s, const Call *c, int nout)
 	}
 	if (!op_bind(r->cx, r->loc, c->op, pos, npos, key, kw, nkw, bound))
 		return NULL;
-	return node_new(s->g, c->op, bound, c->op->nparam, nout, NULL, r->loc);
+	Node *made = node_new(s->g, c->op, bound, c->op->nparam, nout, NULL, r->loc);
+	made->region = r->nograd ? GradOff : GradOn;
+	made->acgraph = r->acgraph;
+	made->recompute = r->acgraph ? PreferRecompute : RecomputeFree;
+	return made;
 }
 
 static bool
@@ -445,6 +449,12 @@ pass(Scope *outer, const Json *operand, Scope *inner, const Json *parameter)
 	return true;
 }
 
+static bool
+isfalse(const Json *j)
+{
+	return j && j->kind == JsonBool && !j->b;
+}
+
 /* The body of a wrapper, read in place. */
 static bool
 inlined(Scope *s, const Json *node, int w, const Call *c)
@@ -466,7 +476,17 @@ inlined(Scope *s, const Json *node, int w, const Call *c)
 	for (int i = 0; i < in->n; i++)
 		if (!pass(s, c->inputs->v[wrappers[w].body + 1 + i], &b, in->v[i]))
 			return false;
-	if (!readnodes(&b))
+	bool nograd = r->nograd, ok;
+	int acgraph = r->acgraph;
+
+	if (wrappers[w].body == 1)
+		r->nograd = isfalse(input(r, node, 0, "as_bool"));
+	if (strstr(wrappers[w].name, "activation_checkpoint"))
+		r->acgraph = ++r->nregion;
+	ok = readnodes(&b);
+	r->nograd = nograd;
+	r->acgraph = acgraph;
+	if (!ok)
 		return false;
 	r->loc = loc;
 	for (int i = 0; i < out->n; i++) {

@@ -16,6 +16,8 @@ typedef struct Reader {
 	Loc     loc;           /* the node being read */
 	bool    old;           /* torch 2.5: bare Infinity, as_none is [] */
 	Map     sym;           /* expr_str, interned -> Sym */
+	bool    nograd;        /* in no_grad */
+	int     acgraph, nregion;  /* the checkpoint around what is read, 0: none; how many were seen */
 } Reader;
 
 /* What a name of the graph stands for. */

@@ -8,6 +8,7 @@
  * (torchfn.c).  Ends of life (`x = None`) and everything else that only manages
  * Python's memory is skipped.
  */
+#include <stdlib.h>
 #include "front/formb.h"
 
 typedef VEC(Tv) Tvs;
@@ -93,10 +94,21 @@ skip_statement(Fn *f)
 		f->p++;
 }
 
+/* ... = fx_pytree.tree_flatten_spec([primals, tangents], ...): a joint graph. */
+static bool
+isjoint(const Fn *f)
+{
+	for (int k = 0; peek(f, k)->kind != TkNewline && peek(f, k)->kind != TkEof; k++)
+		if (isword(f, k, "tangents"))
+			return f->g == f->r->mod->main && !f->r->hassig;
+	return false;
+}
+
 /* a, b, = fx_pytree.tree_flatten_spec(...): these are the inputs. */
 static bool
 flatten(Fn *f)
 {
+	f->r->joint = f->r->joint || isjoint(f);
 	while (peek(f, 0)->kind == TkName) {
 		const Tok *t = peek(f, 0);
 		Str name = text(f, t);
@@ -328,6 +340,36 @@ simple(Fn *f)
 	return effect(f);
 }
 
+/* "ac_graph_id: 2 - PREFER_RECOMPUTE", of the nodes below; "recompute: MUST_SAVE"; "no_grad";
+ * "Backward of forward node: relu File: ..." (the node's name is ours). */
+static void
+marks(Reader *r, const char *s)
+{
+	static const char key[] = "ac_graph_id: ", re[] = "recompute: ", bw[] = "Backward of forward node: ";
+	const char *at = strstr(s, key), *b = strstr(s, bw);
+	char *e = NULL;
+
+	r->comment = (Marks){0};
+	if (strncmp(s, "# no_grad", 9) == 0)
+		r->nograd = r->said = true;
+	else if (r->said)
+		r->nograd = r->said = false;
+	if (at)
+		r->comment.acgraph = (int)strtol(at + sizeof key - 1, &e, 10);
+	if (at ? strncmp(e, " - ", 3) == 0 : (e = strstr(s, re)) != NULL)
+		e += at ? 3 : sizeof re - 1;
+	for (int k = MustSave; e && k <= MustRecompute; k++)
+		if (strncmp(e, recompute_text[k], strlen(recompute_text[k])) == 0)
+			r->comment.recompute = (enum recompute)k;
+	if (b) {
+		size_t n = strcspn(b += sizeof bw - 1, " ");
+
+		r->comment.backward = true;
+		if (n && strncmp(b, "File:", 5) != 0 && strncmp(b, "No ", 3) != 0)
+			r->comment.origin = intern(r->cx, b, n);
+	}
+}
+
 /* "# File: PATH:LINE in FUNC, code: ..." -> "PATH:LINE in FUNC" */
 static void
 location(Fn *f, const Comment *c)
@@ -337,6 +379,8 @@ location(Fn *f, const Comment *c)
 	const char *e, *b;
 
 	text_put(&t, f->t.s + c->off, c->len);
+	if (!f->builtin)
+		marks(f->r, t.s);
 	if (!(b = strstr(t.s, key))) {
 		if (strstr(t.s, "No stacktrace"))
 			f->python = NULL;

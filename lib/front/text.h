@@ -71,6 +71,9 @@ typedef struct Pair { Str a, b; uint32_t off; } Pair;
 typedef VEC(SigLine) SigLines;
 typedef VEC(Pair) Pairs;
 
+/* What nodes are marked with. */
+typedef struct Marks { int acgraph; enum recompute recompute; bool backward; Str origin; } Marks;
+
 typedef struct Reader {
 	Ctx   *cx;
 	Arena *a;
@@ -89,8 +92,13 @@ typedef struct Reader {
 	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt, nonleaf;
 	VEC(StorageLine) storage;
 	bool   failed;
+	bool   joint;                  /* def forward(self, primals, tangents) */
 	Node  *known;                  /* fn_known */
 	VEC(enum dtype) autocast;      /* the modes that are on, innermost last */
+	bool   nograd, said;           /* in no_grad; a comment says so */
+	Marks  region;                 /* the checkpoint around what is read ... */
+	Marks  comment;                /* ... and what a comment says of the nodes below it */
+	int    nregion;                /* checkpointed regions seen */
 } Reader;
 
 /* One function being read. */

@@ -297,6 +297,30 @@ inlinable(const char *name)
 }
 
 static bool
+isfalse(const Tv *v)
+{
+	return v->kind == TvArg && v->arg.kind == ArgBool && !v->arg.b;
+}
+
+/* The body of a call, its nodes marked with the mode that the call sets. */
+static bool
+wrapped(Fn *f, const char *name, const Tv *pos, int g, const Tvs *v, Tv *out)
+{
+	Reader *r = f->r;
+	bool nograd = r->nograd, ok;
+	Marks region = r->region;
+
+	if (strcmp(name, "wrap_with_set_grad_enabled") == 0 && g > 0)
+		r->nograd = isfalse(&pos[0]);
+	else if (strstr(name, "activation_checkpoint"))
+		r->region = (Marks){.acgraph = ++r->nregion, .recompute = PreferRecompute};
+	ok = formb_inline(f, pos[g].n, v->v, v->n, out);
+	r->nograd = nograd;
+	r->region = region;
+	return ok;
+}
+
+static bool
 hop(Fn *f, const char *name, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *out)
 {
 	Tvs v = {0};
@@ -341,7 +365,7 @@ hop(Fn *f, const char *name, const Tv *pos, int npos, const Str *key, const Tv *
 		autocast_exit(f->r);
 		return ok;
 	}
-	return formb_inline(f, pos[g].n, v.v, v.n, out);
+	return wrapped(f, name, pos, g, &v, out);
 }
 
 /* reduction='mean' as ATen's number. */
@@ -387,6 +411,9 @@ helper(Fn *f, const char *fn, const Tv *pos, int npos, Tv *out, bool *did)
 		return reduction(f, &pos[0], out);
 	else if (strcmp(fn, "autocast_enter") == 0) {
 		autocast_enter(f->r, tv_isnone(&pos[0]) || pos[0].arg.kind != ArgDtype ? DtNone : pos[0].arg.dt);
+		*out = tv_ofarg(arg_none());
+	} else if (strcmp(fn, "grad_enabled") == 0) {
+		f->r->nograd = isfalse(&pos[0]);
 		*out = tv_ofarg(arg_none());
 	} else if (strcmp(fn, "autocast_exit") == 0) {
 		autocast_exit(f->r);

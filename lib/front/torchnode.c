@@ -102,6 +102,19 @@ symresult(const OpDef *op)
 	return op->nret == 1 && !op->ret[0].list && op->ret[0].type >= AtInt && op->ret[0].type <= AtBool;
 }
 
+/* Under what modes it is recorded. */
+static void
+mark(const Reader *r, Node *n)
+{
+	const Marks *m = r->comment.acgraph || r->comment.recompute ? &r->comment : &r->region;
+
+	n->region = r->nograd ? GradOff : GradOn;
+	n->acgraph = m->acgraph;
+	n->recompute = (uint8_t)m->recompute;
+	n->backward = r->comment.backward;
+	n->origin = r->comment.origin;
+}
+
 /* A node of op with bound arguments, and what stands for its results. */
 static bool
 make(Fn *f, const OpDef *op, Arg *arg, Tv *out)
@@ -127,6 +140,7 @@ make(Fn *f, const OpDef *op, Arg *arg, Tv *out)
 	n = node_new(f->g, op, arg, op->nparam, nout, NULL, f->loc);
 	if (!n)
 		return false;
+	mark(f->r, n);
 	if (many) {
 		for (int i = 0; i < nout; i++)
 			val_rename(f->g, &n->out[i], arena_printf(f->r->a, "%s_unused_%d", n->name, i));

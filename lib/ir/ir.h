@@ -191,6 +191,7 @@ struct Node {
 
 /* A node of a checkpointed region is recomputed unless it must be saved. */
 enum recompute { RecomputeFree, MustSave, PreferSave, PreferRecompute, MustRecompute };
+extern const char *const recompute_text[];   /* "PREFER_RECOMPUTE" (print.c) */
 enum gradmode { GradOn, GradOff };    /* GradOff: under no_grad; no gradient flows through it */
 
 struct Graph {

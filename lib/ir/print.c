@@ -350,16 +350,40 @@ node_print(const Node *n, Text *t)
 	statement(&p, n, "");
 }
 
+const char *const recompute_text[] = {"", "MUST_SAVE", "PREFER_SAVE", "PREFER_RECOMPUTE", "MUST_RECOMPUTE"};
+
+/* Where a node comes from and what autograd is to do with it; NULL: nothing is known. */
+static const char *
+provenance(Ctx *cx, const Node *n)
+{
+	Str at = loc_python(cx, n->loc);
+	Text t = {.arena = ctx_arena(cx)};
+
+	if (n->region == GradOff)
+		text_add(&t, "no_grad ");
+	if (n->acgraph)
+		text_add(&t, "ac_graph_id: %d %s", n->acgraph, n->recompute ? "- " : "");
+	else if (n->recompute)
+		text_add(&t, "recompute: ");
+	if (n->recompute)
+		text_add(&t, "%s ", recompute_text[n->recompute]);
+	if (n->backward)
+		text_add(&t, "Backward of forward node: %s%s", n->origin ? n->origin : "", n->origin ? " " : "");
+	if (t.n == 0 && !at)
+		return NULL;
+	text_add(&t, "%s%s", at ? "File: " : "No stacktrace found for following nodes", at ? at : "");
+	return t.s;
+}
+
 /* The comment that says where the next nodes come from, when that changes. */
 static void
-location(Print *p, const Node *n, Str *last, bool first, const char *indent)
+location(Print *p, const Node *n, const char **last, bool first, const char *indent)
 {
-	Str at = n->op->flags & OP(Leaf) ? *last : loc_python(p->cx, n->loc);
+	const char *at = n->op->flags & OP(Leaf) ? *last : provenance(p->cx, n);
 
 	if (at == *last || (at && *last && strcmp(at, *last) == 0))
 		return;
-	text_add(p->t, "%s%s# %s%s\n", first ? "" : "\n", indent, at ? "File: " : "No stacktrace found for following nodes",
-	         at ? at : "");
+	text_add(p->t, "%s%s# %s\n", first ? "" : "\n", indent, at ? at : "No stacktrace found for following nodes");
 	*last = at;
 }
 
@@ -425,7 +449,7 @@ graph(Text *t, const Graph *g, int depth)
 	Print p = {.cx = g->cx, .t = t, .g = g};
 	const char *in = arena_printf(g->arena, "%*s", depth * 4, "");
 	const char *body = arena_printf(g->arena, "%*s", depth * 4 + 8, "");
-	Str last = NULL;
+	const char *last = NULL;
 	bool first = true;
 
 	text_add(t, "%sclass %s(torch.nn.Module):\n%s    def forward(", in, g->name ? g->name : "GraphModule", in);
