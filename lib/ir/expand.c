@@ -4,6 +4,8 @@
  * old one's results are replaced and it goes away.  The same evaluation in a
  * scratch graph gives the types (infer.c).
  */
+#include <ctype.h>
+#include <stdlib.h>
 #include "ir/lang.h"
 
 /* What the line returned, as values; NULL for a None among several. */
@@ -243,91 +245,242 @@ lang_inverse(Node *view, Val *newval, Node *before, Val **newbase)
 
 /* ---- gradients -------------------------------------------------------------------------- */
 
-/* A gradient of an operand that was broadcast is summed over what was added. */
-static const char unbroadcast[] =
+/* What autograd does to the gradient of an operand when a formula is done: the real part if the
+ * operand is real, summed over what was broadcast, in the operand's dtype. */
+static const char fitting[] =
+	"g = real(g) if g.dtype.iscomplex and not t.iscomplex else g\n"
 	"d = [k for k in range(g.ndim) if k < g.ndim - len(s) or (s[k - g.ndim + len(s)] == 1 and g.shape[k] != 1)]\n"
 	"r = sum(g, d, True) if len(d) else g\n"
-	"return reshape(r, s)\n";
+	"r = view(r, s) if g.ndim > len(s) else r\n"
+	"return r if r.dtype == t else _to_copy(r, dtype=t)\n";
 
 static const char *
-gradline(const OpDef *op, const char *param)
+gradtext(const OpDef *op, int param)
 {
 	for (int k = 0; k < op->ngrad; k++)
-		if (strcmp(op->grad[k].arg, param) == 0)
+		if (strcmp(op->grad[k].arg, op->param[param].name) == 0)
 			return op->grad[k].text;
 	return NULL;
 }
 
-/* Values by number; None where there is none. */
-static LVal
-vallist(Lang *L, Val *const *v, int n)
+static bool
+isnone(const char *text)
 {
-	LVal l = lang_list(L, n);
-
-	for (int k = 0; k < n; k++)
-		l.list.v[k] = v[k] ? (LVal){.kind = LTensor, .t = v[k]} : (LVal){.kind = LNone};
-	return l;
+	return strncmp(text, "none", 4) == 0 && text[4 + strspn(text + 4, " \n")] == '\0';
 }
 
+enum gradline
+lang_gradline(const OpDef *op, int param)
+{
+	const char *text = gradtext(op, param);
+
+	return text == NULL ? GradUnknown : isnone(text) ? GradNone : GradExpr;
+}
+
+/* Is it there as a word?  Not as part of another, nor as the name of a keyword argument. */
+static const char *
+word(const char *text, const char *w)
+{
+	size_t n = strlen(w);
+
+	for (const char *p = text; (p = strstr(p, w)) != NULL; p += n)
+		if ((p == text || !(isalnum((unsigned char)p[-1]) || p[-1] == '_' || p[-1] == '.')) &&
+		    !(isalnum((unsigned char)p[n]) || p[n] == '_') && !(p[n] == '=' && p[n + 1] != '='))
+			return p;
+	return NULL;
+}
+
+/* `grad` is the gradient of result 0, `grads[1]` of result 1, `grads` alone of all.  A Tensor[]
+ * result flows in every element. */
+bool
+lang_gradflows(const OpDef *op, int result)
+{
+	for (int k = 0; k < op->ngrad; k++) {
+		const char *text = op->grad[k].text, *p = text;
+		if (isnone(text))
+			continue;
+		if (op->nret == 1)
+			return true;
+		if (result == 0 && word(text, "grad"))
+			return true;
+		for (; (p = word(p, "grads")) != NULL; p += 5)
+			if (p[5] != '[' || !isdigit((unsigned char)p[6]) || atoi(p + 6) == result)
+				return true;
+	}
+	return false;
+}
+
+/* A gradient that nobody defined is None where a line asks, zero where it calculates. */
+LVal
+lang_defined(Lang *L, LVal v)
+{
+	const Type *t;
+
+	if (v.kind != LNone || v.t == NULL || (t = v.t->type) == NULL || t->kind != TyTensor)
+		return v;
+	LVal size = lang_list(L, t->rank);
+	for (int d = 0; d < t->rank; d++)
+		size.list.v[d] = lang_sym(t->dim[d]);
+	LKey dt = {intern_str(L->cx, "dtype"), {.kind = LDtype, .dt = t->dt}};
+	return lang_opcall(L, NULL, "aten.full", NULL, (LVal[]){size, lang_int(L->cx, 0)}, 2, &dt, 1);
+}
+
+static Val *
+aliased(Lang *L, Val *v, Node *before, const Node *forward)
+{
+	Node *at = L->before;
+	LVal r, arg = {.kind = LTensor, .t = v};
+
+	L->before = before;
+	r = lang_opcall(L, NULL, "aten.alias", NULL, &arg, 1, NULL, 0);
+	L->before = at;
+	if (forward)
+		node_inherit(r.t->def, forward);
+	return r.t;
+}
+
+/* A result that its own derivative reads is saved detached and given out detached again: two
+ * aliases, the first in the forward part. */
+LVal
+lang_unsaved(Lang *L, int k)
+{
+	GradOf *o = L->grad;
+	Val *v = &o->n->out[k];
+
+	if (o->flows && o->flows[k]) {
+		if (o->open[k] == NULL)
+			o->open[k] = aliased(L, aliased(L, v, o->n->next, o->n), L->before, NULL);
+		v = o->open[k];
+	}
+	return v->type && v->type->kind == TyNone ? (LVal){.kind = LNone} : (LVal){.kind = LTensor, .t = v};
+}
+
+bool
+lang_needs(Lang *L, const Ast *at, Str param)
+{
+	const GradOf *o = L->grad;
+
+	for (int k = 0; k < o->n->op->nparam; k++)
+		if (strcmp(o->n->op->param[k].name, param) == 0) {
+			const Val *v = arg_tensor(o->n, k);
+			return o->need ? o->need[k] : v && v->type->kind == TyTensor && !dt_int(v->type->dt);
+		}
+	lang_fail(L, at, "needs('%s'): no such parameter", param);
+}
+
+static void
+bindgrads(Lang *L, const GradOf *o)
+{
+	LVal grads = lang_list(L, o->n->nout), results = lang_list(L, o->n->nout);
+
+	for (int k = 0; k < o->n->nout; k++) {
+		grads.list.v[k] = o->out[k] ? (LVal){.kind = LTensor, .t = o->out[k]} : (LVal){.kind = LNone, .t = &o->n->out[k]};
+		results.list.v[k] = (LVal){.kind = LSaved, .i = sym_const(L->cx, k)};
+	}
+	lang_set(L, "grads", grads);
+	lang_set(L, "results", results);
+	if (o->n->nout) {
+		lang_set(L, "grad", grads.list.v[0]);
+		lang_set(L, "result", results.list.v[0]);
+	}
+	lang_set(L, "none", (LVal){.kind = LNone});
+}
+
+/* The value of a line for one tensor. */
 static bool
-fitted(Lang *L, Graph *g, Node *before, const Type *want, LVal *v)
+fitted(Lang *L, Node *before, const char *param, const Type *want, LVal v, Val **out)
 {
 	LVal s;
 
-	if (v->t->type->rank == want->rank) {
-		bool same = true;
-		for (int d = 0; d < want->rank; d++)
-			same &= sym_eq(v->t->type->dim[d], want->dim[d]);
-		if (same)
-			return true;
+	*out = NULL;
+	if (v.kind == LNone)
+		return true;
+	if (v.kind != LTensor) {
+		error(L->cx, L->loc, "%s: the derivative with respect to %s is %s, not a tensor", L->op->name,
+		      param, lang_str(L->cx, v));
+		return false;
 	}
-	s = lang_list(L, want->rank);
-	for (int d = 0; d < want->rank; d++)
-		s.list.v[d] = lang_sym(want->dim[d]);
-	lang_set(L, "g", *v);
-	lang_set(L, "s", s);
-	return evaluate(L, g, before, "grad", unbroadcast, FormBlock, v) && v->kind == LTensor;
+	const Type *t = v.t->type;
+	bool same = t->rank == want->rank && t->dt == want->dt;
+	for (int d = 0; same && d < want->rank; d++)
+		same = sym_eq(t->dim[d], want->dim[d]);
+	if (!same) {
+		s = lang_list(L, want->rank);
+		for (int d = 0; d < want->rank; d++)
+			s.list.v[d] = lang_sym(want->dim[d]);
+		lang_set(L, "g", v);
+		lang_set(L, "s", s);
+		lang_set(L, "t", (LVal){.kind = LDtype, .dt = want->dt});
+		if (!evaluate(L, L->g, before, "grad", fitting, FormBlock, &v) || v.kind != LTensor)
+			return false;
+	}
+	*out = v.t;
+	return true;
+}
+
+/* An argument that is a tensor or a list of these, as a list. */
+static int
+tensors(Lang *L, const Arg *a, const Type ***type)
+{
+	int n = a->kind == ArgList ? a->list.n : 1;
+	const Arg *v = a->kind == ArgList ? a->list.v : a;
+
+	*type = NEWN(L->a, const Type *, n + 1);
+	for (int k = 0; k < n; k++)
+		(*type)[k] = v[k].kind == ArgVal ? v[k].use->val->type : NULL;
+	return n;
+}
+
+bool
+lang_grads(GradOf *o, int param, Node *before, Val ***grad, int *n)
+{
+	Node *of = o->n;
+	const char *text = gradtext(of->op, param), *name = of->op->param[param].name;
+	bool list = of->arg[param].kind == ArgList;
+	const Type **type;
+	Lang L;
+	LVal v;
+
+	if (text == NULL) {
+		error(of->graph->cx, of->loc, "%s: no derivative with respect to %s is known", of->op->name, name);
+		return false;
+	}
+	lang_init(&L, of->graph->cx, of->graph->mod, of->op, of->loc, LangTensor);
+	*n = tensors(&L, &of->arg[param], &type);
+	*grad = NEWN(L.a, Val *, *n + 1);
+	L.grad = o;
+	lang_bind(&L, of->arg);
+	bindgrads(&L, o);
+	if (!evaluate(&L, of->graph, before, "grad", text, FormExpr, &v))
+		return false;
+	if (v.kind == LNone)
+		return true;
+	if (list && (v.kind != LList || v.list.n != *n)) {
+		error(L.cx, of->loc, "%s: the derivative with respect to %s is %s, not a list of %d tensors", of->op->name,
+		      name, lang_str(L.cx, v), *n);
+		return false;
+	}
+	for (int k = 0; k < *n; k++)
+		if (type[k] && !fitted(&L, before, name, type[k], list ? v.list.v[k] : v, &(*grad)[k]))
+			return false;
+	return true;
 }
 
 bool
 lang_grad(Node *n, int param, Val *const *gradout, Node *before, Val **out)
 {
-	const char *text = gradline(n->op, n->op->param[param].name);
-	Val **result = NEWN(n->graph->arena, Val *, n->nout + 1);
-	Val *of = arg_tensor(n, param);
-	Lang L;
-	LVal v;
+	GradOf o = {.n = n, .out = gradout};
+	Val **grad;
+	bool any = false;
+	int ngrad;
 
 	*out = NULL;
-	if (text == NULL || of == NULL) {
-		error(n->graph->cx, n->loc, "%s: no derivative with respect to %s is known", n->op->name, n->op->param[param].name);
-		return false;
-	}
-	bool any = false;
-	for (int k = 0; k < n->nout; k++) {
-		result[k] = &n->out[k];
+	for (int k = 0; k < n->nout; k++)
 		any |= gradout[k] != NULL;
-	}
 	if (!any)
 		return true;
-	lang_init(&L, n->graph->cx, n->graph->mod, n->op, n->loc, LangTensor);
-	lang_bind(&L, n->arg);
-	lang_set(&L, "grads", vallist(&L, gradout, n->nout));
-	lang_set(&L, "results", vallist(&L, result, n->nout));
-	lang_set(&L, "grad", vallist(&L, gradout, 1).list.v[0]);
-	lang_set(&L, "result", vallist(&L, result, 1).list.v[0]);
-	lang_set(&L, "none", (LVal){.kind = LNone});
-	if (!evaluate(&L, n->graph, before, "grad", text, FormExpr, &v))
+	if (!lang_grads(&o, param, before, &grad, &ngrad))
 		return false;
-	if (v.kind == LNone)
-		return true;
-	if (v.kind != LTensor) {
-		error(L.cx, n->loc, "%s: the derivative with respect to %s is %s, not a tensor", n->op->name,
-		      n->op->param[param].name, lang_str(L.cx, v));
-		return false;
-	}
-	if (!fitted(&L, n->graph, before, of->type, &v))
-		return false;
-	*out = v.t;
+	*out = ngrad ? grad[0] : NULL;
 	return true;
 }

@@ -291,6 +291,8 @@ lang_eval(Lang *L, const Ast *e)
 	default:
 		lang_fail(L, e, "this cannot stand here");
 	}
+	if (v.kind == LSaved)
+		v = lang_unsaved(L, (int)v.i->k);
 	L->depth--;
 	return v;
 }

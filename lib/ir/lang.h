@@ -82,10 +82,11 @@ enum lkind {
 	LEx,         /* an element */
 	LCond,       /* a comparison of sizes that is not known yet: only while evaluating a where */
 	LFun, LRange,
+	LSaved,      /* result of the forward node, number i: made readable when somebody reads it */
 	LArg         /* memory format, layout, device ...: handed on as it is */
 };
 typedef struct LVal {
-	enum lkind kind;
+	enum lkind kind;             /* LNone with t: the gradient of result t, undefined (expand.c) */
 	union {
 		bool b;
 		const Sym *i;                               /* LInt (may be isfloat), LCond */
@@ -123,6 +124,7 @@ typedef struct Lang {
 	/* LangTensor */
 	Graph *g;
 	Node *before;
+	struct GradOf *grad;     /* of a grad line */
 	/* LangElement */
 	Val *out;                /* the result in question */
 	const Sym *const *i;
@@ -248,7 +250,25 @@ const Type *renamed_type(Ctx *, const Renaming *, const Type *);
 void  renamed_args(Ctx *, const Renaming *, Node *);
 /* functionalize: the new value of the base of a view when the view's value becomes newval. */
 bool  lang_inverse(Node *view, Val *newval, Node *before, Val **newbase);
-/* The gradient with respect to argument `param`, from those of the results (NULL: none), as nodes
- * before `before`.  *out NULL: not differentiable.  false: reported. */
+/* A node that is differentiated.  Its grad lines share what they save: one GradOf for all. */
+typedef struct GradOf {
+	Node *n;
+	Val *const *out;         /* gradients of its results; NULL: none */
+	const bool *need;        /* by parameter: which are differentiated; NULL: all tensors of floats */
+	const bool *flows;       /* by result: is a gradient wanted of it?  Such a result is saved through aliases, as
+	                          * PyTorch does (detach).  NULL: no aliases */
+	Val **open;              /* by result: what backward reads; cache, zeroed by the caller, if flows */
+} GradOf;
+/* Gradients with respect to argument `param`, as nodes before `before`: one for each element if it
+ * is a list, else one; NULL: none.  false: reported. */
+bool  lang_grads(GradOf *, int param, Node *before, Val ***grad, int *n);
+/* The same of one tensor. */
 bool  lang_grad(Node *n, int param, Val *const *gradout, Node *before, Val **out);
+/* What the line of a parameter says: there is none; `none`; an expression. */
+enum gradline { GradUnknown, GradNone, GradExpr };
+enum gradline lang_gradline(const OpDef *, int param);
+bool  lang_gradflows(const OpDef *, int result);     /* does some line read its gradient? */
+LVal  lang_unsaved(Lang *, int result);              /* an LSaved as a tensor */
+LVal  lang_defined(Lang *, LVal);                    /* zeros for an undefined gradient; else as it is */
+bool  lang_needs(Lang *, const Ast *, Str param);
 #endif

@@ -184,6 +184,8 @@ callname(Lang *L, const Ast *e, Str name)
 	if (L->mode == LangElement && !m &&
 	    lang_excall(L, e, name, pos.v, pos.n, kw.v, kw.n, &r))
 		return r;
+	if (L->grad && strcmp(name, "needs") == 0 && pos.n == 1 && pos.v[0].kind == LStr)
+		return lang_bool(lang_needs(L, e, pos.v[0].s));
 	bool tensors = false;
 	for (int k = 0; k < pos.n; k++)
 		tensors |= hastensor(pos.v[k]);

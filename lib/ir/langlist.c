@@ -235,7 +235,7 @@ dtypeattr(Lang *L, const Ast *e, enum dtype dt, const char *s)
 LVal
 lang_attribute(Lang *L, const Ast *e)
 {
-	LVal x = lang_eval(L, e->kid[0]);
+	LVal x = lang_defined(L, lang_eval(L, e->kid[0]));
 	enum dtype dt;
 
 	if (x.kind == LDtype)

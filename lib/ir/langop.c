@@ -61,6 +61,7 @@ lang_toarg(Lang *L, const Ast *at, LVal v)
 	case LDtype:  return arg_dtype(v.dt);
 	case LTensor: return arg_val(v.t);
 	case LArg:    return *v.arg;
+	case LSaved:  return arg_val(lang_unsaved(L, (int)v.i->k).t);
 	case LRange:  v = lang_iter(L, at, v); /* fallthrough */
 	case LList:
 		list = v.list.n ? NEWN(L->a, Arg, v.list.n) : NULL;
@@ -102,6 +103,86 @@ argtypes(Lang *L, const LVal *arg, int n, const LKey *kw, int nkw)
 	return t.s;
 }
 
+/* ---- undefined gradients ------------------------------------------------------- */
+
+static bool
+undefined(LVal v)
+{
+	for (int k = 0; v.kind == LList && k < v.list.n; k++)
+		if (undefined(v.list.v[k]))
+			return true;
+	return v.kind == LNone && v.t;
+}
+
+static LVal
+defined(Lang *L, LVal v)
+{
+	if (v.kind != LList)
+		return lang_defined(L, v);
+	LVal r = lang_list(L, v.list.n);
+	for (int k = 0; k < v.list.n; k++)
+		r.list.v[k] = defined(L, v.list.v[k]);
+	return r;
+}
+
+static bool
+takesnone(const Param *p)
+{
+	return p->list ? p->elemopt : p->opt;
+}
+
+/* An undefined gradient stays None for a parameter that may be None, else it is zeros.  op NULL:
+ * no overload takes a None there. */
+static void
+define(Lang *L, const OpDef *op, LVal *arg, int n, LKey *kw, int nkw)
+{
+	for (int k = 0; k < n; k++)
+		if (undefined(arg[k]) && !(op && k < op->nparam && takesnone(&op->param[k])))
+			arg[k] = defined(L, arg[k]);
+	for (int k = 0; k < nkw && !op; k++)
+		kw[k].val = defined(L, kw[k].val);
+}
+
+static bool
+anyundefined(const LVal *arg, int n, const LKey *kw, int nkw)
+{
+	bool any = false;
+
+	for (int k = 0; k < n; k++)
+		any |= undefined(arg[k]);
+	for (int k = 0; k < nkw; k++)
+		any |= undefined(kw[k].val);
+	return any;
+}
+
+/* ---- calls ----------------------------------------------------------------------- */
+
+static void
+toargs(Lang *L, const Ast *at, const LVal *arg, int n, Arg *pos, const LKey *kw, int nkw, Arg *kwv)
+{
+	for (int k = 0; k < n; k++)
+		pos[k] = lang_toarg(L, at, arg[k]);
+	for (int k = 0; k < nkw; k++)
+		kwv[k] = lang_toarg(L, at, kw[k].val);
+}
+
+/* In a torch line a number is what Python makes of it: x*2 is mul.Tensor(x, 2). */
+static const OpDef *
+tensorform(const OpDef *op)
+{
+	static const char *const packet[] = {"aten.add", "aten.sub", "aten.mul", "aten.div"};
+	char name[32];
+
+	for (int k = 0; op && k < COUNT(packet); k++) {
+		size_t n = strlen(packet[k]);
+		if (strncmp(op->name, packet[k], n) == 0 && strcmp(op->name + n, ".Scalar") == 0) {
+			snprintf(name, sizeof name, "%s.Tensor", packet[k]);
+			return bare(name);
+		}
+	}
+	return op;
+}
+
 LVal
 lang_opcall(Lang *L, const Ast *at, const char *packet, const OpDef *op, LVal *arg, int n, LKey *kw, int nkw)
 {
@@ -110,14 +191,18 @@ lang_opcall(Lang *L, const Ast *at, const char *packet, const OpDef *op, LVal *a
 	const Type **type;
 	int ntype;
 
-	for (int k = 0; k < n; k++)
-		pos[k] = lang_toarg(L, at, arg[k]);
-	for (int k = 0; k < nkw; k++) {
+	for (int k = 0; k < nkw; k++)
 		key[k] = kw[k].name;
-		kwv[k] = lang_toarg(L, at, kw[k].val);
-	}
-	if (op == NULL && (op = bare(packet)) == NULL)
+	toargs(L, at, arg, n, pos, kw, nkw, kwv);
+	bool exact = op || (op = bare(packet)) != NULL;
+	if (!exact)
 		op = op_overload(L->cx, packet, pos, n, key, kwv, nkw);
+	if (anyundefined(arg, n, kw, nkw)) {
+		define(L, op, arg, n, kw, nkw);
+		toargs(L, at, arg, n, pos, kw, nkw, kwv);
+		if (!exact)
+			op = op_overload(L->cx, packet, pos, n, key, kwv, nkw);
+	}
 	if (op == NULL)
 		lang_fail(L, at, "no overload of %s takes %s", packet, argtypes(L, arg, n, kw, nkw));
 	Arg *bound = op->nparam ? NEWN(L->a, Arg, op->nparam) : NULL;
@@ -153,6 +238,8 @@ leftnumber(Lang *L, const Ast *at, const char *op, LVal a, LVal b)
 		{"==", "aten.eq", true}, {"!=", "aten.ne", true}, {"<", "aten.gt", true},
 		{"<=", "aten.ge", true}, {">", "aten.lt", true}, {">=", "aten.le", true},
 	};
+	if (strcmp(op, "-") == 0 && L->what && strcmp(L->what, "torch") == 0)
+		return lang_opcall(L, at, "aten.sub.Tensor", bare("aten.sub.Tensor"), (LVal[]){a, b}, 2, NULL, 0);
 	if (strcmp(op, "/") == 0) {
 		LVal r = lang_opcall(L, at, "aten.reciprocal", NULL, &b, 1, NULL, 0);
 		return lang_opcall(L, at, "aten.mul", NULL, (LVal[]){r, a}, 2, NULL, 0);

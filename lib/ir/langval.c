@@ -102,6 +102,7 @@ lang_str(Ctx *cx, LVal v)
 	case LEx:    return "an element";
 	case LFun:   return "a function";
 	case LRange: return "a range";
+	case LSaved: return "a result";
 	case LArg:   return arg_str_of(cx, v.arg);
 	case LList: {
 		Text t = {.arena = ctx_arena(cx)};
@@ -316,6 +317,7 @@ lang_binary(Lang *L, const Ast *at, const char *op, LVal a, LVal b)
 		a = lang_iter(L, at, a);
 	if (b.kind == LRange)
 		b = lang_iter(L, at, b);
+	a = lang_defined(L, a), b = lang_defined(L, b);
 	if (lang_isel(L, a) || lang_isel(L, b) || floatsofindex(L, op, a, b))
 		return lang_exbinary(L, at, op, a, b);
 	if (L->mode == LangTensor && (a.kind == LTensor || b.kind == LTensor))
