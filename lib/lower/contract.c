@@ -14,7 +14,9 @@
  *             epilogue over the tile, clipped to the real rows and columns
  *
  * which is BLIS's layering with the innermost blocks only: a panel of B and
- * the rows of A stay in the second-level cache for the sizes at hand.  For a
+ * the rows of A stay in the second-level cache for the sizes at hand.  Where K is long or
+ * not known (gradients of weights sum over the batch) it is cut in pieces; the sums so far
+ * wait in scratch memory.  For a
  * convolution A is the weight, packed when compiling, and packing B is im2col
  * of some rows of pixels.  For a linear layer B is the weight.
  */
@@ -332,11 +334,96 @@ direct(Contraction *c)
 	return isconst(c->N, &N) && N % c->W == 0 && !(isconst(c->M, &M) && M > DirectRows);
 }
 
+static const Sym *times(Contraction *, const Sym *, int64_t);
+static const Sym *plus(Contraction *, const Sym *, const Sym *);
+static const Sym *loopvar(Contraction *, const char *, const Sym *);
+
+/* Does a block of B for all of K not stay in the cache? */
+static bool
+longk(Contraction *c)
+{
+	int64_t K;
+
+	return !isconst(c->K, &K) || K > c->lo->opt.target->l2 / 2 / (c->W * c->lo->opt.target->nv * dtypeinfo[c->dt].bytes);
+}
+
+/* The largest divisor of n that is not much smaller than most; most itself if there is none. */
+static int64_t
+divisor(int64_t n, int64_t most)
+{
+	for (int64_t d = most; d > most / 2; d--)
+		if (n % d == 0)
+			return d;
+	return most;
+}
+
+/* Cut K: the innermost k variables whose product is short stay whole, the next one is cut,
+ * those before it become loops outside. */
+static bool
+cutk(Contraction *c)
+{
+	Ctx *cx = c->lo->cx;
+	int64_t most = c->lo->opt.target->l2 / 2 / (256 * dtypeinfo[c->dt].bytes), inner = 1, ext = 0, M, piece;
+	int l = c->nk - 1;
+	bool whole;
+	const Sym *kk, *all;
+
+	if (c->aform != ADirect || !isconst(c->M, &M) || M * c->NR * dtypeinfo[c->dt].bytes > 4 << 20)
+		return false;
+	for (; l > 0 && isconst(c->kext[l], &ext) && inner * ext <= most; l--)
+		inner *= ext;
+	piece = most / inner < 1 ? 1 : most / inner;
+	if (isconst(c->kext[l], &ext))
+		piece = piece >= ext ? ext : divisor(ext, piece);
+	else
+		ext = 0;
+	whole = ext && ext % piece == 0;
+	c->KP = sym_ceildiv(cx, c->kext[l], sym_const(cx, piece));
+	c->kp = loopvar(c, "kp", c->KP);
+	kk = loopvar(c, "kk", sym_const(cx, piece));
+	all = plus(c, times(c, c->kp, piece), kk);
+	c->A = ex_subst1(cx, c->A, c->k[l], all);
+	c->B = ex_subst1(cx, c->B, c->k[l], all);
+	c->nko = l;
+	memcpy(c->ko, c->k, sizeof *c->k * (size_t)l);
+	memcpy(c->koext, c->kext, sizeof *c->kext * (size_t)l);
+	c->nk -= l;
+	memmove(c->k, c->k + l, sizeof *c->k * (size_t)c->nk);
+	memmove(c->kext, c->kext + l, sizeof *c->kext * (size_t)c->nk);
+	c->kext[0] = whole ? sym_const(cx, piece)
+	           : sym_min(cx, sym_const(cx, piece), sym_sub(cx, c->kext[0], times(c, c->kp, piece)));
+	c->k[0] = kk;
+	c->K = sym_const(cx, piece * inner);
+	c->pieces = true;
+	return true;
+}
+
+/* Panels to a block: enough work for all workers, sums that stay small. */
+static void
+piecepanels(Contraction *c)
+{
+	int64_t N, M = 1, most = 256 / c->NR > 0 ? 256 / c->NR : 1, bytes = dtypeinfo[c->dt].bytes;
+
+	isconst(c->M, &M);
+	M = (M + c->MR - 1) / c->MR * c->MR;
+	while (most > 1 && M * most * c->NR * bytes > 1 << 20)
+		most--;
+	if (isconst(c->N, &N)) {
+		int64_t panels = (N + c->NR - 1) / c->NR, share = c->lo->opt.threads > 1 ? (panels + 3) / 4 : panels;
+		most = most > share ? share : most;
+	}
+	c->NP = most;
+}
+
 static bool
 blocksize(Contraction *c)
 {
 	int64_t K, N, most, bytes = dtypeinfo[c->dt].bytes;
 
+	if (longk(c) && cutk(c)) {
+		piecepanels(c);
+		return true;
+	}
 	if (!isconst(c->K, &K))
 		return false;
 	most = c->lo->opt.target->l2 / 2 / (K * c->NR * bytes);
@@ -370,7 +457,7 @@ forms(Contraction *c)
 	if (c->aform == ADirect && !plainload(c->A))
 		return false;
 	c->bform = pack_const(c, false, &c->bpack) ? BPacked
-	           : direct(c) && (c->aform == ADirect || few || c->nk > 1) ? BDirect : BBlock;
+	           : direct(c) && (c->aform == ADirect || few || c->nk > 1) && (few || !longk(c)) ? BDirect : BBlock;
 	if (c->bform == BBlock && few)
 		return false;
 	tilerows(c);
@@ -569,6 +656,15 @@ rows(Contraction *c, const Sym **row)
 	}
 }
 
+/* Where the sums of the tile at hand wait. */
+static const Sym *
+partat(Contraction *c, int64_t i)
+{
+	const Sym *t = plus(c, times(c, c->mt, c->NP), c->jl);
+
+	return plus(c, times(c, t, (int64_t)c->MR * c->NR), sym_const(c->lo->cx, i));
+}
+
 /* ---- the epilogue ------------------------------------------------------------------------------ */
 
 typedef struct Epilogue { Contraction *c; const Ex *e; const Sym *at; const Sym *mi, *ni; KRef nmax; const Sym *next; } Epilogue;
@@ -603,7 +699,8 @@ epilogueof(Contraction *c, Epilogue *w)
 	w->mi = sym_fresh(cx, "mi", 0, c->MR - 1);
 	w->ni = sym_fresh(cx, "ni", 0, c->NR - 1);
 	at = plus(c, times(c, w->mi, c->NR), w->ni);
-	w->e = replaced(cx, c->p->e, c->fold, ex_load(cx, c->tile, &at, 1));
+	at = c->pieces ? plus(c, partat(c, 0), at) : at;
+	w->e = replaced(cx, c->p->e, c->fold, ex_load(cx, c->pieces ? c->part : c->tile, &at, 1));
 	if (c->m) {
 		old[n] = c->m;
 		with[n++] = plus(c, times(c, c->mt, c->MR), w->mi);
@@ -637,6 +734,38 @@ epilogue(Contraction *c)
 	if (!rows)
 		mmax = gen_op(g, ScMin, DtI64, gen_sym(g, sym_sub(cx, c->M, m0)), mmax, 0);
 	gen_range(g, w.mi, gen_int(g, DtI64, 0), mmax, NULL, false, epiloguerow, &w);
+}
+
+static void
+partstore(Contraction *c, int64_t i, KRef v)
+{
+	gen_ins(c->g, (KIns){.op = KStore, .dt = c->dt, .lanes = (uint8_t)c->W, .buf = (uint16_t)c->partbuf,
+	                     .a = gen_sym(c->g, partat(c, i)), .b = v});
+}
+
+static void
+clearpart(Contraction *c)
+{
+	KRef zero = gen_splat(c->g, gen_float(c->g, c->dt, 0), c->W);
+
+	for (int i = 0; i < c->MR * c->NV; i++)
+		partstore(c, (int64_t)i * c->W, zero);
+}
+
+/* A tile's products of one piece of K are added to its sums. */
+static void
+addtile(Contraction *c)
+{
+	Gen *g = c->g;
+	KRef acc[256];
+	const Sym *row[64];
+
+	rows(c, row);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		acc[i] = gen_var(g, loadat(c, c->partbuf, partat(c, (int64_t)i * c->W), c->W));
+	kloops(c, 0, acc, row);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		partstore(c, (int64_t)i * c->W, gen_get(g, acc[i]));
 }
 
 static void
@@ -703,6 +832,37 @@ panelbody(Contraction *c, KRef from, KRef to)
 	closeloop(c, c->mt, loop);
 }
 
+/* All tiles of a block. */
+static void
+tiles(Contraction *c, const Sym *p0, KRef panels, void (*fn)(Contraction *))
+{
+	Gen *g = c->g;
+	KRef loop = openloop(c, c->mt, izero(c), gen_sym(g, c->MT)), inner = openloop(c, c->jl, izero(c), panels);
+
+	gen_bind(g, c->jp, gen_add(g, gen_sym(g, p0), inner));
+	fn(c);
+	gen_unbind(g, c->jp);
+	closeloop(c, c->jl, inner);
+	closeloop(c, c->mt, loop);
+}
+
+/* The loops over the outer k variables and the pieces. */
+static void
+pieceloops(Contraction *c, int level, const Sym *p0, KRef panels)
+{
+	bool last = level == c->nko;
+	const Sym *var = last ? c->kp : c->ko[level];
+	KRef loop = openloop(c, var, izero(c), gen_sym(c->g, last ? c->KP : c->koext[level]));
+
+	if (last) {
+		pack_block(c, p0, panels);
+		tiles(c, p0, panels, addtile);
+	} else {
+		pieceloops(c, level + 1, p0, panels);
+	}
+	closeloop(c, var, loop);
+}
+
 /* A block of B is packed; all row tiles, panels inside. */
 static void
 blockbody(Contraction *c, const Sym *nb)
@@ -710,19 +870,19 @@ blockbody(Contraction *c, const Sym *nb)
 	Gen *g = c->g;
 	Ctx *cx = c->lo->cx;
 	const Sym *p0 = times(c, nb, c->NP);
-	KRef panels, loop, inner;
+	KRef panels;
 
 	panels = gen_int(g, DtI64, c->NP);
 	if (!sym_divides(cx, sym_const(cx, c->NP), c->NT))
 		panels = gen_op(g, ScMin, DtI64, panels, gen_sym(g, sym_sub(cx, c->NT, p0)), 0);
-	pack_block(c, p0, panels);
-	loop = openloop(c, c->mt, izero(c), gen_sym(g, c->MT));
-	inner = openloop(c, c->jl, izero(c), panels);
-	gen_bind(g, c->jp, gen_add(g, gen_sym(g, p0), inner));
-	tile(c);
-	gen_unbind(g, c->jp);
-	closeloop(c, c->jl, inner);
-	closeloop(c, c->mt, loop);
+	if (!c->pieces) {
+		pack_block(c, p0, panels);
+		tiles(c, p0, panels, tile);
+		return;
+	}
+	tiles(c, p0, panels, clearpart);
+	pieceloops(c, 0, p0, panels);
+	tiles(c, p0, panels, epilogue);
 }
 
 typedef struct Task { const Sym *var, *ext; } Task;
@@ -804,20 +964,34 @@ localval(Contraction *c, const char *name, int64_t count)
 	return v;
 }
 
+/* Small buffers lie on the stack, large ones in the arena. */
+static int
+local(Contraction *c, Val *v, const char *name, int64_t count)
+{
+	bool small = count * dtypeinfo[c->dt].bytes <= 32768;
+
+	return gen_localbuf(c->g, v, intern_str(c->lo->cx, name), c->dt, small ? KStack : KScratch, small ? count : 0,
+	                    small ? NULL : sym_const(c->lo->cx, count));
+}
+
 static void
 buffers(Contraction *c)
 {
-	int64_t K, ow;
+	int64_t K, ow, M;
 
 	gen_buf(c->g, c->p->val);
 	c->tile = localval(c, "tile", (int64_t)c->MR * c->NR);
 	c->tilebuf = gen_localbuf(c->g, c->tile, c->tile->name, c->dt, KStack, (int64_t)c->MR * c->NR, NULL);
 	if (c->bform != BBlock || !isconst(c->K, &K))
 		return;
-	c->blockbuf = gen_localbuf(c->g, NULL, intern_str(c->lo->cx, "block"), c->dt, KStack, c->NP * K * c->NR, NULL);
+	c->blockbuf = local(c, NULL, "block", c->NP * K * c->NR);
+	if (c->pieces && isconst(c->MT, &M)) {
+		c->part = localval(c, "part", M * c->MR * c->NP * c->NR);
+		c->partbuf = local(c, c->part, "part", M * c->MR * c->NP * c->NR);
+	}
 	ow = isconst(c->next[c->nn - 1], &ow) ? ow : 0;
 	c->line = c->NP * c->NR + 2 * ow + 2 * c->W;
-	c->linebuf = c->nn > 1 ? gen_localbuf(c->g, NULL, intern_str(c->lo->cx, "line"), c->dt, KStack, c->line, NULL) : -1;
+	c->linebuf = c->nn > 1 ? local(c, NULL, "line", c->line) : -1;
 }
 
 Kernel *
@@ -839,7 +1013,7 @@ contract_kernel(Lower *lo, Group *gr, Gen **gen)
 	c->flat = loopvar(c, "kf", c->K);
 	buffers(c);
 	write(c);
-	M = sizeof_(c->M), N = sizeof_(c->N), K = sizeof_(c->K);
+	M = sizeof_(c->M), N = sizeof_(c->N), K = sizeof_(numel_of(lo->cx, c->fold->idx, c->fold->nidx));
 	c->g->k->flops = 2 * M * N * K;
 	*gen = c->g;
 	return c->g->k;

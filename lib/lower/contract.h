@@ -35,7 +35,13 @@ typedef struct Contraction {
 	const Sym *o[MaxRank], *oext[MaxRank];
 	int    nk;
 	const Sym *k[MaxRank], *kext[MaxRank];
-	const Sym *K;
+	const Sym *K;                    /* rows of a panel: all, or those of a piece */
+	/* K in pieces, so that a block of B stays in the cache however long K is: loops over the first k variables
+	 * and over pieces of the next go round the packing; k[0] then runs within a piece.  Sums wait in `part`. */
+	bool   pieces;
+	int    nko;
+	const Sym *ko[MaxRank], *koext[MaxRank];
+	const Sym *kp, *KP;              /* number of the piece, how many */
 	enum aform aform;
 	enum bform bform;
 	int64_t NP;                      /* BBlock: panels to a block */
@@ -43,8 +49,8 @@ typedef struct Contraction {
 	Packed *apack, *bpack;
 	int    ao[MaxRank], nao, bo[MaxRank], nbo;   /* which o A, B depend on: outer dimensions of packs */
 	/* While writing */
-	int    tilebuf, blockbuf, linebuf;
-	Val   *tile;
+	int    tilebuf, blockbuf, linebuf, partbuf;
+	Val   *tile, *part;
 	const Sym *mt, *jp, *jl;         /* row tile; panel in all, panel in the block */
 	const Sym *flat;                 /* k as one variable */
 	int64_t line;                    /* elements of the line buffer */

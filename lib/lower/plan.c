@@ -122,9 +122,12 @@ kernelstep(Planning *w, Kernel *k, Gen *g)
 	s->kernel = k;
 	vec_push(w->lo->a, &w->plan->kernel, k);
 	for (int i = 0; i < k->buf.n; i++) {
-		if (k->buf.v[i].home != KParam)
+		if (k->buf.v[i].home == KStack)
 			continue;
-		if (g->bufs.v[i]->def == NULL) {        /* packed bytes that contract.c made */
+		if (k->buf.v[i].home == KScratch) {     /* each worker has its own */
+			buf[n] = addbuf(w, (Buf){.name = k->buf.v[i].name, .home = HomeScratch, .dt = k->buf.v[i].dt,
+			                         .count = k->buf.v[i].size});
+		} else if (g->bufs.v[i]->def == NULL) {        /* packed bytes that contract.c made */
 			const Packed *p = (const Packed *)g->bufs.v[i];
 			buf[n] = addbuf(w, (Buf){.name = p->val.name, .home = HomeConst, .dt = p->val.type->dt,
 			                         .count = type_numel(w->lo->cx, p->val.type), .data = p->data});
@@ -472,13 +475,20 @@ bounded(Planning *w, const Sym *e)
 	return e;
 }
 
+/* Scratch: one for each worker. */
+static int
+perworker(const Planning *w, const Buf *b)
+{
+	return b->home == HomeScratch ? w->plan->maxwork : 1;
+}
+
 static void
 placevarying(Memory *m, Buf *b)
 {
 	Ctx *cx = m->w->lo->cx;
 	const Sym *bytes = sym_mul(cx, bounded(m->w, b->count), sym_const(cx, dtypeinfo[b->dt].bytes));
 
-	bytes = sym_mul(cx, sym_ceildiv(cx, bytes, sym_const(cx, Align)), sym_const(cx, Align));
+	bytes = sym_mul(cx, sym_ceildiv(cx, bytes, sym_const(cx, Align)), sym_const(cx, Align * perworker(m->w, b)));
 	for (int i = 0; i < m->slot.n; i++)
 		if (m->slot.v[i].bytes == bytes && m->slot.v[i].until < b->first) {
 			m->slot.v[i].until = b->last;
@@ -500,12 +510,12 @@ arena(Planning *w)
 
 	m.blk = NEWN(w->lo->a, Block, w->plan->buf.n + 1);
 	for (int i = 0; i < w->plan->buf.n; i++)
-		if (w->plan->buf.v[i].home == HomeArena)
+		if (w->plan->buf.v[i].home == HomeArena || w->plan->buf.v[i].home == HomeScratch)
 			order[n++] = &w->plan->buf.v[i];
 	qsort(order, (size_t)n, sizeof *order, bystart);
 	for (int i = 0; i < n; i++) {
 		if (sym_isconst(bounded(w, order[i]->count), &count))
-			placeconst(&m, order[i], rounded(count * dtypeinfo[order[i]->dt].bytes));
+			placeconst(&m, order[i], rounded(count * dtypeinfo[order[i]->dt].bytes) * perworker(w, order[i]));
 		else
 			vec_push(w->lo->a, &m.varying, order[i]);
 	}
@@ -559,10 +569,10 @@ finishkernels(Plan *p)
 	for (int i = 0; i < p->step.n; i++) {
 		Step *s = &p->step.v[i];
 		for (int b = 0, k = 0; s->kernel && b < s->kernel->buf.n; b++) {
-			if (s->kernel->buf.v[b].home != KParam)
+			if (s->kernel->buf.v[b].home == KStack)
 				continue;
 			enum home h = p->buf.v[s->buf[k++]].home;
-			if (h == HomeArena || h == HomeConst)
+			if (h == HomeArena || h == HomeConst || h == HomeScratch)
 				s->kernel->buf.v[b].align = Align;
 		}
 	}

@@ -118,7 +118,7 @@ place(Run *r, uint8_t *arena, int i)
 			r->out[b->index].data = arena_alloc(r->a, (size_t)(size(r, b->count) + 4096) * 16, 64);
 		r->buf[i] = r->out[b->index].data;
 		break;
-	case HomeArena:
+	case HomeArena: case HomeScratch:
 		r->buf[i] = b->offset ? arena + size(r, b->offset) : NULL;
 		break;
 	default:
