@@ -166,7 +166,7 @@ toargs(Lang *L, const Ast *at, const LVal *arg, int n, Arg *pos, const LKey *kw,
 		kwv[k] = lang_toarg(L, at, kw[k].val);
 }
 
-/* In a torch line a number is what Python makes of it: x*2 is mul.Tensor(x, 2). */
+/* PyTorch's own lines: a number is what Python and C++ make of it: x*2 is mul.Tensor(x, 2). */
 static const OpDef *
 tensorform(const OpDef *op)
 {
@@ -203,6 +203,8 @@ lang_opcall(Lang *L, const Ast *at, const char *packet, const OpDef *op, LVal *a
 		if (!exact)
 			op = op_overload(L->cx, packet, pos, n, key, kwv, nkw);
 	}
+	if (!exact && L->mod && L->mod->decomp == DecompTorch)
+		op = tensorform(op);
 	if (op == NULL)
 		lang_fail(L, at, "no overload of %s takes %s", packet, argtypes(L, arg, n, kw, nkw));
 	Arg *bound = op->nparam ? NEWN(L->a, Arg, op->nparam) : NULL;
