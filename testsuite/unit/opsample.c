@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
+#include "ir/lang.h"
 #include "opsample.h"
 
 typedef struct Reader {
@@ -310,6 +311,8 @@ sample_make(Sample *s, Ctx *cx, const OpDef *op, const char *text, bool f64, boo
 {
 	Reader r = {.s = s, .p = text};
 	Arg *arg;
+	const Type **type;
+	int n = op->nret;
 
 	*s = (Sample){.cx = cx, .a = ctx_arena(cx), .op = op, .text = text, .f64 = f64, .symbolic = symbolic,
 	              .seed = 12345};
@@ -318,7 +321,9 @@ sample_make(Sample *s, Ctx *cx, const OpDef *op, const char *text, bool f64, boo
 	arg = NEWN(s->a, Arg, op->nparam + 1);
 	if (!arguments(&r, arg))
 		return false;
-	s->node = node_new(s->g, op, arg, op->nparam, op->nret, NULL, NOLOC);
+	if (op->nret == 1 && op->ret[0].list && !infer_types(s->g, NOLOC, op, arg, &type, &n))
+		return false;
+	s->node = node_new(s->g, op, arg, op->nparam, n, NULL, NOLOC);
 	return node_infer(s->node);
 }
 

@@ -243,20 +243,6 @@ slopes(Test *t, Slope *p, int in, const Tensor *grad, const char *text, int line
 	}
 }
 
-/* Does a gradient of op flow from result o?  Results that no line mentions have none (a mask, a
- * buffer kept for the backward); `grad` is that of result 0. */
-static bool
-flows(const OpDef *op, int o)
-{
-	char name[32];
-
-	snprintf(name, sizeof name, "grads[%d]", o);
-	for (int k = 0; k < op->ngrad; k++)
-		if (strstr(op->grad[k].text, name))
-			return true;
-	return o == 0;
-}
-
 static bool
 prepare(Test *t, Slope *p, const char *text)
 {
@@ -269,7 +255,7 @@ prepare(Test *t, Slope *p, const char *text)
 	for (int o = 0; o < s->node->nout; o++) {
 		const Type *ty = s->node->out[o].type;
 		Tensor like = {.dt = DtF64};
-		if (!ty || ty->kind != TyTensor || !dt_float(ty->dt) || !flows(t->op, o))
+		if (!ty || ty->kind != TyTensor || !dt_float(ty->dt) || !lang_gradflows(t->op, o))
 			continue;
 		like.rank = ty->rank;
 		for (int d = 0; d < ty->rank; d++)
@@ -283,39 +269,70 @@ prepare(Test *t, Slope *p, const char *text)
 	return true;
 }
 
+/* Which input is element k of an argument; -1: none that has a slope. */
+static int
+input(const Slope *p, const Arg *arg, int k)
+{
+	const Arg *a = arg->kind == ArgList ? &arg->list.v[k] : arg;
+
+	for (int in = 0; a->kind == ArgVal && in < p->s.nin; in++)
+		if (p->s.val[in] == a->use->val)
+			return p->in[in].dt == DtF64 ? in : -1;
+	return -1;
+}
+
+/* Has the parameter a slope, and some result one to give? */
+static bool
+sloping(const Slope *p, const Arg *arg)
+{
+	bool from = false, to = false;
+
+	for (int k = 0; k < (arg->kind == ArgList ? arg->list.n : 1); k++)
+		to |= input(p, arg, k) >= 0;
+	for (int o = 0; o < p->s.node->nout; o++)
+		from |= p->gradout[o] != NULL;
+	return from && to;
+}
+
+/* The gradients of a parameter, one for each tensor of a list. */
 static void
 gradient(Test *t, const char *text, int which)
 {
-	const char *arg = t->op->grad[which].arg;
-	int line = t->op->grad[which].line;
+	const char *name = t->op->grad[which].arg;
+	int line = t->op->grad[which].line, param = 0, n, m = 0, in[MaxIn];
 	Slope *p = calloc(1, sizeof *p);
-	Val *grad = NULL;
-	int in = -1;
+	Val **grad, *list[MaxIn];
 
 	if (!prepare(t, p, text))
 		goto done;
-	for (int k = p->s.nin - 1; k >= 0; k--)
-		if (strcmp(t->op->param[p->s.param[k]].name, arg) == 0 && p->in[k].dt == DtF64 &&
-		    !t->op->param[p->s.param[k]].list)
-			in = k;
-	if (in < 0)
+	Node *node = p->s.node;
+	int nout = node->nout;        /* the interpreter may expand it */
+	while (strcmp(t->op->param[param].name, name) != 0)
+		param++;
+	if (!sloping(p, &node->arg[param]))
 		goto done;
-	if (!lang_grad(p->s.node, p->s.param[in], p->gradout, NULL, &grad)) {
-		complain(t, "%s: %s:%d: gradient of %s fails", text, t->op->file, line, arg);
-		goto done;
-	}
-	if (!grad)
-		goto done;
-	sample_output(&p->s, &grad, 1);
-	if (!graph_interp(p->s.g, p->s.a, p->in, p->nin, p->out, p->s.node->nout + 1, false)) {
-		complain(t, "%s: %s:%d: gradient of %s does not run", text, t->op->file, line, arg);
+	GradOf of = {.n = node, .out = p->gradout};
+	if (!lang_grads(&of, param, NULL, &grad, &n)) {
+		complain(t, "%s: %s:%d: gradient of %s fails", text, t->op->file, line, name);
 		goto done;
 	}
-	Tensor g = p->out[p->s.node->nout];
-	if (tensor_numel(&g) != tensor_numel(&p->in[in]) || g.rank != p->in[in].rank)
-		complain(t, "%s: %s:%d: gradient of %s has another shape", text, t->op->file, line, arg);
-	else
-		slopes(t, p, in, &g, text, line);
+	for (int k = 0; k < n; k++)
+		if (grad[k] && (in[m] = input(p, &node->arg[param], k)) >= 0)
+			list[m++] = grad[k];
+	if (m == 0)
+		goto done;
+	sample_output(&p->s, list, m);
+	if (!graph_interp(p->s.g, p->s.a, p->in, p->nin, p->out, nout + m, false)) {
+		complain(t, "%s: %s:%d: gradient of %s does not run", text, t->op->file, line, name);
+		goto done;
+	}
+	Tensor g[MaxIn];
+	memcpy(g, p->out + nout, (size_t)m * sizeof *g);
+	for (int k = 0; k < m; k++)
+		if (tensor_numel(&g[k]) != tensor_numel(&p->in[in[k]]) || g[k].rank != p->in[in[k]].rank)
+			complain(t, "%s: %s:%d: gradient of %s has another shape", text, t->op->file, line, name);
+		else
+			slopes(t, p, in[k], &g[k], text, line);
 done:
 	free(p);
 }
