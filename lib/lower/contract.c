@@ -16,13 +16,15 @@
  * which is BLIS's layering with the innermost blocks only: a panel of B and
  * the rows of A stay in the second-level cache for the sizes at hand.  Where K is long or
  * not known (gradients of weights sum over the batch) it is cut in pieces; the sums so far
- * wait in scratch memory.  For a
+ * wait in scratch memory.  Where few rows of A meet rows of B (a linear layer whose weight may
+ * change), packing costs more than it saves: vectors run along k, and the lanes of each
+ * accumulator are added up at the end.  For a
  * convolution A is the weight, packed when compiling, and packing B is im2col
  * of some rows of pixels.  For a linear layer B is the weight.
  */
 #include "lower/contract.h"
 
-enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 256 };
+enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 256, DotRows = 96 };
 
 /* ---- finding ------------------------------------------------------------------------ */
 
@@ -334,6 +336,29 @@ direct(Contraction *c)
 	return isconst(c->N, &N) && N % c->W == 0 && !(isconst(c->M, &M) && M > DirectRows);
 }
 
+/* Do neighbours along the last k lie side by side in e? */
+static bool
+alongk(Contraction *c, const Ex *e)
+{
+	const Ex *l = plainload(e);
+	const Sym *k, *rest;
+
+	return l && sym_linear(c->lo->cx, l->idx[0], c->k[c->nk - 1], &k, &rest) && sym_is(k, 1) &&
+	       !(gen_fvsym(c->g, rest) & gen_bit(c->g, c->k[c->nk - 1]));
+}
+
+static bool
+dots(Contraction *c)
+{
+	int64_t M, k;
+
+	if (c->W < 4 || c->aform != ADirect || c->nn != 1 || !isconst(c->M, &M) || M > DotRows)
+		return false;
+	if (isconst(c->kext[c->nk - 1], &k) && k < 4 * c->W)
+		return false;
+	return alongk(c, c->A) && alongk(c, c->B);
+}
+
 static const Sym *times(Contraction *, const Sym *, int64_t);
 static const Sym *plus(Contraction *, const Sym *, const Sym *);
 static const Sym *loopvar(Contraction *, const char *, const Sym *);
@@ -458,10 +483,17 @@ forms(Contraction *c)
 		return false;
 	c->bform = pack_const(c, false, &c->bpack) ? BPacked
 	           : direct(c) && (c->aform == ADirect || few || c->nk > 1) && (few || !longk(c)) ? BDirect : BBlock;
+	if (c->bform == BBlock && dots(c)) {
+		c->bform = BRows;
+		c->MR = bestrows(c, c->lo->opt.target->nreg >= 32 ? 4 : 3, 1);
+		c->NR = 16;
+	}
 	if (c->bform == BBlock && few)
 		return false;
-	tilerows(c);
-	tilecolumns(c);
+	if (c->bform != BRows) {
+		tilerows(c);
+		tilecolumns(c);
+	}
 	if (c->bform == BBlock && !blocksize(c))
 		return false;
 	c->MT = sym_ceildiv(c->lo->cx, c->M, sym_const(c->lo->cx, c->MR));
@@ -768,13 +800,97 @@ addtile(Contraction *c)
 		partstore(c, (int64_t)i * c->W, gen_get(g, acc[i]));
 }
 
+/* ---- tiles of products of rows with rows ------------------------------------------------------------ */
+
+typedef struct Dots {
+	Contraction *c;
+	const Sym *const *row;
+	const Sym *col[4];
+	int ncol;
+	KRef acc[16];
+} Dots;
+
+static void
+dotstep(Gen *g, void *arg)
+{
+	Dots *d = arg;
+	Contraction *c = d->c;
+	KRef b[4];
+
+	for (int v = 0; v < d->ncol; v++)
+		b[v] = gen_splat(g, gen_ex(g, ex_subst1(c->lo->cx, c->B, c->n[0], d->col[v])), c->W);
+	for (int r = 0; r < c->MR; r++) {
+		KRef a = gen_splat(g, gen_ex(g, c->m ? ex_subst1(c->lo->cx, c->A, c->m, d->row[r]) : c->A), c->W);
+		for (int v = 0; v < d->ncol; v++) {
+			KRef *acc = &d->acc[r * d->ncol + v];
+			gen_set(g, *acc, gen_op(g, ScFma, c->dt, a, b[v], gen_get(g, *acc)));
+		}
+	}
+}
+
+static void
+dotloops(Dots *d, int level)
+{
+	Contraction *c = d->c;
+	Gen *g = c->g;
+	KRef loop;
+
+	if (level == c->nk - 1) {
+		gen_for(g, c->k[level], c->kext[level], true, dotstep, d);
+		return;
+	}
+	loop = gen_loop(g, LoopSerial, gen_int(g, DtI64, 0), gen_sym(g, c->kext[level]), 1);
+	gen_bind(g, c->k[level], loop);
+	dotloops(d, level + 1);
+	gen_unbind(g, c->k[level]);
+	gen_end(g, loop);
+}
+
+/* NR columns, a few at a time; beyond the last, the last again. */
+static void
+dottile(Contraction *c)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	const Sym *row[64];
+	Dots d = {.c = c, .row = row, .ncol = c->lo->opt.target->nreg >= 32 ? 4 : c->MR > 2 ? 2 : 4};
+	KRef zero = gen_splat(g, gen_float(g, c->dt, 0), c->W), loop, first, last;
+
+	rows(c, row);
+	last = gen_sym(g, sym_sub(cx, c->N, sym_const(cx, 1)));
+	loop = gen_loop(g, LoopSerial, gen_int(g, DtI64, 0), gen_int(g, DtI64, c->NR / d.ncol), 1);
+	first = gen_mul(g, loop, gen_int(g, DtI64, d.ncol));
+	for (int v = 0; v < d.ncol; v++) {
+		KRef at = gen_add(g, gen_add(g, gen_sym(g, times(c, c->jp, c->NR)), first), gen_int(g, DtI64, v));
+		d.col[v] = sym_fresh(cx, "c", 0, INT64_MAX);
+		gen_bind(g, d.col[v], gen_op(g, ScMin, DtI64, at, last, 0));
+	}
+	for (int i = 0; i < c->MR * d.ncol; i++)
+		d.acc[i] = gen_var(g, zero);
+	dotloops(&d, 0);
+	for (int i = 0; i < c->MR * d.ncol; i++) {
+		KRef sum = gen_ins(g, (KIns){.op = KReduce, .sub = FoldSum, .dt = c->dt, .lanes = 1, .a = gen_get(g, d.acc[i])});
+		gen_ins(g, (KIns){.op = KStore, .dt = c->dt, .lanes = 1, .buf = (uint16_t)c->tilebuf,
+		                  .a = gen_add(g, first, gen_int(g, DtI64, i / d.ncol * c->NR + i % d.ncol)), .b = sum});
+	}
+	for (int v = 0; v < d.ncol; v++)
+		gen_unbind(g, d.col[v]);
+	gen_end(g, loop);
+	epilogue(c);
+}
+
 static void
 tile(Contraction *c)
 {
 	Gen *g = c->g;
-	KRef acc[256], zero = gen_splat(g, gen_float(g, c->dt, 0), c->W);
+	KRef acc[256], zero;
 	const Sym *row[64];
 
+	if (c->bform == BRows) {
+		dottile(c);
+		return;
+	}
+	zero = gen_splat(g, gen_float(g, c->dt, 0), c->W);
 	rows(c, row);
 	for (int i = 0; i < c->MR * c->NV; i++)
 		acc[i] = gen_var(g, zero);

@@ -12,7 +12,8 @@
 
 enum bform { BPacked,       /* constant: panels [o.., n/PB][k][PB] made when compiling */
              BBlock,        /* panels of a block of columns, packed as the kernel runs */
-             BDirect };     /* read where it lies: n moves by one */
+             BDirect,       /* read where it lies: n moves by one */
+             BRows };       /* read where it lies, as is A: k moves by one, vectors run along it */
 enum aform { APacked,       /* constant: panels [o.., m/PA][k][PA] */
              ADirect };     /* read where it lies */
 
