@@ -29,6 +29,8 @@ typedef struct Job {
 	Plan *plan[8];
 	const Target *target[8];
 	int ntarget;
+	Optimizer optim;               /* --optimizer; kind NULL: none */
+	Module *step;                  /* its step, as a program */
 	bool overlimit;                /* a limit that the user set was exceeded */
 	jmp_buf onbug;
 } Job;
@@ -162,6 +164,16 @@ write_module(Job *j)
 	return write_text(j, &t);
 }
 
+/* The step of the optimizer (-S=step). */
+static bool
+write_step(Job *j)
+{
+	Text t = {.arena = j->arena};
+
+	module_print(j->step, &t);
+	return write_text(j, &t);
+}
+
 static void
 print_meta(const void *m, Text *t)
 {
@@ -202,9 +214,9 @@ training(Job *j)
 {
 	const Options *o = &j->opt;
 	Module *m = j->mod;
-	bool any = false;
+	bool any = m->train;
 
-	m->train = o->train;
+	m->train = m->train || o->train;               /* a text with tangents is a joint graph */
 	m->decomp = o->decomp && strcmp(o->decomp, "torch") == 0 ? DecompTorch : DecompNative;
 	m->keepmut = m->decomp == DecompTorch && o->keepmut != 0;
 	for (int i = 0; i < m->in.n; i++) {
@@ -451,7 +463,7 @@ print_graph_ops(Job *j)
 static bool
 stage_known(const char *s)
 {
-	static const char *const more[] = {"", "loops", "c", "llvm", "asm"};
+	static const char *const more[] = {"", "loops", "c", "llvm", "asm", "step"};
 
 	for (int i = 0; i < COUNT(more); i++)
 		if (strcmp(more[i], s) == 0)
@@ -492,6 +504,10 @@ compile(Job *j)
 		return false;
 	if (post)
 		return write_module(j);
+	if (j->optim.kind && (j->step = passes_step(j->mod, &j->optim, o)) == NULL)
+		return false;
+	if (o->stage && strcmp(o->stage, "step") == 0)
+		return write_step(j);
 	return back_half(j) && depfile(j);
 }
 
@@ -576,6 +592,20 @@ supported(const Options *o)
 	return true;
 }
 
+static bool
+optimizer(Job *j)
+{
+	const Options *o = &j->opt;
+	const char *wrong;
+
+	if (o->optimizer == NULL)
+		return !o->stage || strcmp(o->stage, "step") != 0 || usage("-S=step shows the step of an --optimizer%s", "");
+	if (!o->train)
+		return usage("--optimizer=%s is for --train", o->optimizer);
+	wrong = optimizer_parse(j->cx, o->optimizer, &j->optim);
+	return wrong == NULL || usage("--optimizer: %s", wrong);
+}
+
 static int
 early(const Options *o)
 {
@@ -623,7 +653,7 @@ main(int argc, char **argv)
 		out_cleanup_all();
 		return ExitBug;
 	}
-	if (!targets(j))
+	if (!targets(j) || !optimizer(j))
 		return ExitUsage;
 	rc = compile(j) && ctx_errors(j->cx) == 0 ? ExitOk : j->overlimit ? ExitLimit : ExitError;
 	diag_flush(j->cx);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "grad/grad.h"
+#include "grad/optimizer.h"
 #include "ir/pass/pass.h"
 #include "partition/partition.h"
 #include "passes.h"
@@ -231,4 +232,22 @@ passes_run(Module *m, const Options *o)
 		if (runs(r, o))
 			end = run_one(r, m, o);
 	return end;
+}
+
+/* The step of an optimizer over the parameters of m, ready to be lowered. */
+Module *
+passes_step(Module *m, const Optimizer *opt, const Options *o)
+{
+	Module *step = optimizer_module(m, opt);
+	Options only = *o;
+
+	if (step == NULL)
+		return NULL;
+	step->fastmath = m->fastmath;
+	step->rulesoff = m->rulesoff;
+	only.start = "decompose";
+	only.stop = NULL;
+	only.dump.n = 0;
+	only.dumpall = only.timereport = false;
+	return passes_run(step, &only) == PassDone ? step : NULL;
 }

@@ -1,11 +1,12 @@
 /* passes.h - running passes.def. */
 #ifndef PASSES_H
 #define PASSES_H
-#include "ir/ir.h"
+#include "grad/optimizer.h"
 #include "options.h"
 
 enum passend { PassFailed, PassStopped, PassDone };
 enum passend passes_run(Module *, const Options *);
+Module *passes_step(Module *, const Optimizer *, const Options *);   /* NULL: reported */
 bool pass_skipped(const Options *, const char *name);
 /* Write what print prints as the dump of a pass, if the options ask for it. */
 bool pass_dump(Ctx *, const Options *, const char *name, void (*print)(const void *, Text *), const void *arg);
