@@ -369,7 +369,8 @@ one(Joint *j, const Val *of)
 
 	for (int d = 0; d < t->rank; d++)
 		size[d] = arg_sym(t->dim[d]);
-	return call(j, "aten.full.default", (Arg[]){arg_list(j->a, size, t->rank), arg_int(j->cx, 1), arg_dtype(t->dt)}, 3, of->def);
+	Val *v = call(j, "aten.full.default", (Arg[]){arg_list(j->a, size, t->rank), arg_int(j->cx, 1)}, 2, of->def);
+	return v ? call(j, "prims.convert_element_type", (Arg[]){arg_val(v), arg_dtype(t->dt)}, 2, of->def) : NULL;
 }
 
 static const InMeta *
