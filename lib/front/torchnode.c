@@ -287,6 +287,22 @@ kinds(Fn *f, const Args *p)
 	return t.s ? t.s : "";
 }
 
+/* Python's x + 1, torch.mul(x, 2) are the overloads of tensors with a number for the second: what
+ * PyTorch traces, and what its derivatives are written for. */
+static const OpDef *
+numberform(const OpDef *op, int npos)
+{
+	static const struct { const char *scalar, *tensor; } form[] = {
+		{"aten.add.Scalar", "aten.add.Tensor"}, {"aten.sub.Scalar", "aten.sub.Tensor"},
+		{"aten.mul.Scalar", "aten.mul.Tensor"}, {"aten.div.Scalar", "aten.div.Tensor"},
+		{"aten.div.Scalar_mode", "aten.div.Tensor_mode"},
+	};
+	for (int k = 0; k < COUNT(form) && npos == 2; k++)
+		if (strcmp(op->name, form[k].scalar) == 0)
+			return op_find(form[k].tensor);
+	return op;
+}
+
 /* what: the name for a message that it is not supported. */
 bool
 tv_overload(Fn *f, const char *packet, const char *what, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw,
@@ -312,6 +328,7 @@ tv_overload(Fn *f, const char *packet, const char *what, const Tv *pos, int npos
 	}
 	if (!op)
 		return tv_fail(f, "%s: no overload takes (%s)", what, kinds(f, &p));
+	op = numberform(op, p.n);
 	bound = NEWN(f->r->a, Arg, op->nparam + 1);
 	return op_bind(f->r->cx, f->loc, op, p.v, p.n, ks.v, k.v, k.n, bound) && make(f, op, bound, out);
 }

@@ -478,8 +478,11 @@ lang_init(Lang *L, Ctx *cx, Module *mod, const OpDef *op, Loc loc, enum langmode
 void
 lang_bind(Lang *L, const Arg *arg)
 {
-	for (int k = 0; k < L->op->nparam; k++)
-		lang_push(L, intern_str(L->cx, L->op->param[k].name), lang_frarg(L->cx, &arg[k]));
+	for (int k = 0; k < L->op->nparam; k++) {
+		LVal v = lang_frarg(L->cx, &arg[k]);
+		v.wrapped = L->op->param[k].type == AtTensor && lang_isnum(v);
+		lang_push(L, intern_str(L->cx, L->op->param[k].name), v);
+	}
 }
 
 bool

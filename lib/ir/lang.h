@@ -87,6 +87,7 @@ enum lkind {
 };
 typedef struct LVal {
 	enum lkind kind;             /* LNone with t: the gradient of result t, undefined (expand.c) */
+	bool wrapped;                /* a number that was given for a Tensor */
 	union {
 		bool b;
 		const Sym *i;                               /* LInt (may be isfloat), LCond */

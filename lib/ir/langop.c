@@ -166,7 +166,8 @@ toargs(Lang *L, const Ast *at, const LVal *arg, int n, Arg *pos, const LKey *kw,
 		kwv[k] = lang_toarg(L, at, kw[k].val);
 }
 
-/* PyTorch's own lines: a number is what Python and C++ make of it: x*2 is mul.Tensor(x, 2). */
+/* What PyTorch calls for x*2: in Python, and in C++ where a number stands for a tensor, mul.Tensor;
+ * elsewhere in C++ mul.Scalar. */
 static const OpDef *
 tensorform(const OpDef *op)
 {
@@ -203,7 +204,7 @@ lang_opcall(Lang *L, const Ast *at, const char *packet, const OpDef *op, LVal *a
 		if (!exact)
 			op = op_overload(L->cx, packet, pos, n, key, kwv, nkw);
 	}
-	if (!exact && L->mod && L->mod->decomp == DecompTorch)
+	if (!exact && ((L->what && strcmp(L->what, "torch") == 0) || (n == 2 && (arg[0].wrapped || arg[1].wrapped))))
 		op = tensorform(op);
 	if (op == NULL)
 		lang_fail(L, at, "no overload of %s takes %s", packet, argtypes(L, arg, n, kw, nkw));

@@ -141,7 +141,7 @@ test_python(void)
 	stmt("a = 2 - x; return a", "a = torch.ops.aten.rsub.Scalar(x, 2); return (a,)");
 	stmt("a = -2 ** x; return a", "a = torch.ops.aten.pow.Scalar(-2, x); return (a,)");
 	stmt("a = 1 / x; return a", "reciprocal = torch.ops.aten.reciprocal.default(x); "
-	     "a = torch.ops.aten.mul.Scalar(reciprocal, 1); return (a,)");
+	     "a = torch.ops.aten.mul.Tensor(reciprocal, 1); return (a,)");
 	stmt("a = -x; b = ~m; return (a, b)",
 	     "a = torch.ops.aten.neg.default(x); b = torch.ops.aten.bitwise_not.default(m); return (a, b)");
 	stmt("a = 3 < x; return a", "a = torch.ops.aten.gt.Scalar(x, 3); return (a,)");
@@ -276,7 +276,7 @@ test_forms(void)
 	Module *m = reads(cx, forma, NULL, "x=f32[2, 3]");
 
 	fflush(sayer);
-	STREQ(m ? body(m) : said, "gelu = torch.ops.aten.gelu.default(x, approximate = 'tanh'); add = torch.ops.aten.add.Scalar(gelu, 1); "
+	STREQ(m ? body(m) : said, "gelu = torch.ops.aten.gelu.default(x, approximate = 'tanh'); add = torch.ops.aten.add.Tensor(gelu, 1); "
 	      "view = torch.ops.aten.view.default(add, [-1]); "
 	      "s = torch.ops.aten.full.default([2], -inf, dtype = torch.float16, device = device(type='cpu')); return (view, s)");
 	end(cx);
