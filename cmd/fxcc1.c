@@ -26,7 +26,7 @@ typedef struct Job {
 	Arena *arena;
 	Options opt;
 	Module *mod;
-	Plan *plan[8];
+	Plan *plan[8], *backplan[8];
 	const Target *target[8];
 	int ntarget;
 	Optimizer optim;               /* --optimizer; kind NULL: none */
@@ -314,22 +314,93 @@ print_plan(const void *p, Text *t)
 	plan_print(p, t);
 }
 
+/* A state lies row-major, whatever the strides of its first value. */
+static void
+dense_state(Job *j, Module *m, Input *in)
+{
+	const Weight *w = in->weight;
+	const Type *t = in->val ? in->val->type : NULL;
+	Weight *d;
+	int64_t dim[MaxRank], stride[MaxRank], at[MaxRank] = {0}, n = 1, src = 0;
+
+	if (!w || !w->data || !t || t->kind != TyTensor || !w->type || !w->type->stride || !(in->updatable || input_written(m, in)))
+		return;
+	size_t width = dtypeinfo[t->dt].bytes;
+	for (int k = 0; k < t->rank; k++) {
+		if (!sym_isconst(t->dim[k], &dim[k]) || !sym_isconst(w->type->stride[k], &stride[k]))
+			return;
+		n *= dim[k];
+	}
+	d = NEW(j->arena, Weight);
+	*d = *w;
+	d->bytes = (size_t)n * width;
+	uint8_t *p = arena_alloc(j->arena, d->bytes + 1, 64);
+	for (int64_t i = 0; i < n; i++) {
+		memcpy(p + (size_t)i * width, w->data + (size_t)src * width, width);
+		for (int k = t->rank - 1; k >= 0; k--) {
+			src += stride[k];
+			if (++at[k] < dim[k])
+				break;
+			src -= stride[k] * dim[k];
+			at[k] = 0;
+		}
+	}
+	d->data = p;
+	d->type = in->val->type = type_tensor(j->cx, t->dt, t->rank, t->dim);
+	in->weight = d;
+}
+
+/* What passes between forward and backward, and tangents, lies row-major. */
+static void
+memory_layout(Job *j, Module *m)
+{
+	for (int i = 0; i < m->in.n; i++) {
+		Input *in = &m->in.v[i];
+		const Type *t = in->val ? in->val->type : NULL;
+		dense_state(j, m, in);
+		if ((in->kind == InSaved || in->kind == InTangent) && t && t->kind == TyTensor)
+			in->val->type = type_tensor(j->cx, t->dt, t->rank, t->dim);
+		in->donated = in->donated && j->opt.donate != 0;
+	}
+}
+
+/* Both parts agree on what is a state. */
+static void
+share_states(Module *fw, Module *bw)
+{
+	for (int i = 0; i < fw->in.n; i++)
+		for (int k = 0; k < bw->in.n; k++) {
+			Input *a = &fw->in.v[i], *b = &bw->in.v[k];
+			if (a->target && a->target == b->target && b->kind != InSaved && b->kind != InTangent) {
+				b->updatable = a->updatable || input_written(fw, a);
+				b->weight = a->weight;
+			}
+		}
+}
+
 static bool
 lower(Job *j)
 {
 	const Options *o = &j->opt;
 
+	memory_layout(j, j->mod);
+	if (j->mod->backward) {
+		share_states(j->mod, j->mod->backward);
+		memory_layout(j, j->mod->backward);
+	}
 	for (int i = 0; i < j->ntarget; i++) {
 		LowerOptions lo = {.target = j->target[i], .threads = threads(o), .fastmath = o->fastmath == 1,
 		                   .nopack = o->pack == 0,
-		                   .novector = pass_skipped(o, "vectorise"),
+		                   .novector = pass_skipped(o, "vectorise"), .noreinplace = pass_skipped(o, "reinplace"),
 		                   .info = o->optinfo ? stderr : NULL};
 		j->plan[i] = lower_graph(j->mod->main, &lo);
-		if (j->plan[i] == NULL || ctx_errors(j->cx))
+		if (j->plan[i] && j->mod->backward)
+			j->backplan[i] = lower_graph(j->mod->backward->main, &lo);
+		if (j->plan[i] == NULL || (j->mod->backward && j->backplan[i] == NULL) || ctx_errors(j->cx))
 			return false;
 	}
 	/* One walk makes them all, so their dumps are the same text. */
-	static const char *const pass[] = {"fuse", "loops", "vectorise", "plan"};
+	static const char *const pass[] = {"fuse", "loops", "vectorise", "reinplace", "plan"};
 	for (int i = 0; i < COUNT(pass); i++)
 		if (!pass_dump(j->cx, o, pass[i], print_plan, j->plan[j->ntarget - 1]))
 			return false;
@@ -390,13 +461,16 @@ back_half(Job *j)
 		return false;
 	if (stops_at_plan(o) || (o->stage && (*o->stage == '\0' || strcmp(o->stage, "loops") == 0))) {
 		plan_print(j->plan[j->ntarget - 1], &t);
+		if (j->mod->backward)
+			plan_print(j->backplan[j->ntarget - 1], &t);
 		return write_text(j, &t);
 	}
 	EmitOptions eo = {
 		.product = product(o), .prefix = prefix(j), .command = o->command,
-		.target = j->target, .plan = j->plan, .ntarget = j->ntarget,
+		.target = j->target, .plan = j->plan, .backward = j->mod->backward ? j->backplan : NULL, .ntarget = j->ntarget,
 		.optlevel = o->opt && *o->opt == '0' ? 0 : o->opt && *o->opt == '1' ? 1 : 2, .jobs = jobs(o),
 		.threads = o->threads && strcmp(o->threads, "pthread") == 0, .debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
+		.noaliascheck = o->checkalias == 0,
 		.noheader = o->header_on == 0 || o->stage, .header = o->header,
 		.savetemps = o->savetemps ? *o->savetemps ? o->savetemps : "." : NULL, .verbose = o->verbose,
 	};

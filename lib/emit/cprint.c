@@ -7,6 +7,7 @@
  */
 #include "emit/embed.h"
 #include "emit/entry.h"
+#include "rt/model.h"
 
 typedef struct Printer { const Kernel *k; Text *t; int depth; int *uses; } Printer;
 
@@ -345,14 +346,15 @@ included(const Artifact *a, const char *header)
 static bool
 wanted(const Artifact *a, const char *file)
 {
-	static const char *const always[] = {"rt.h", "model.h", "karith.h", "door.c", "expr.c", "run.c", "pool.c"};
+	static const char *const always[] = {"rt.h", "model.h", "karith.h", "door.c", "expr.c", "run.c", "context.c",
+	                                    "forward.c", "pool.c"};
 
 	for (int i = 0; i < COUNT(always); i++)
 		if (strcmp(always[i], file) == 0)
 			return true;
 	if (strstr(file, ".h"))
 		return included(a, file);
-	if (a->opt->threads && strcmp(file, "pthread.c") == 0)
+	if ((a->opt->threads && strcmp(file, "pthread.c") == 0) || (artifact_entry(a, FxrtBackward) && strcmp(file, "backward.c") == 0))
 		return true;
 	for (int i = 0; i < embed_nsource; i++)
 		if (strcmp(embed_source[i].name, file) == 0)

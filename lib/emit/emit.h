@@ -11,12 +11,15 @@ typedef struct EmitOptions {
 	Str   prefix;              /* C identifier */
 	const char *command;       /* shown in the header: options without paths */
 	const Target *const *target; Plan *const *plan; int ntarget;  /* one plan for each -march, best last */
+	Plan *const *backward;     /* likewise; NULL: none */
+	Plan *const *step;         /* likewise: a third entry, NAME_step, on the same states; NULL: none */
 	int   optlevel;
 	int   jobs;                /* compile that many modules at once; never changes the bytes */
 	enum weights weights;
 	bool  threads;             /* -fthreads=pthread: a pool inside */
 	bool  debug;               /* -g */
 	bool  checks;              /* -fcheck=full */
+	bool  noaliascheck;        /* -fno-check-alias */
 	bool  noheader;
 	const char *header;        /* path; NULL: beside the output */
 	const char *savetemps;     /* directory, NULL: none */

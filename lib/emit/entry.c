@@ -5,42 +5,50 @@
  */
 #include <llvm-c/Core.h>
 #include "emit/entry.h"
+#include "rt/model.h"
 
-const Wrapper wrappertab[] = {
+static const Wrapper wrappertab[] = {
 	{"arena_need", "fxrt_arena_need", "int32_t", true, true, "pppp",
-	 "const int64_t *const *in_shape, size_t *arena, size_t *saved, fxcc_error *error", NULL},
+	 "const int64_t *const *in_shape, size_t *arena, size_t *saved, fxcc_error *error", Always},
 	{"out_shape", "fxrt_out_shape", "int32_t", true, true, "ppp",
-	 "const int64_t *const *in_shape, int64_t *const *out_shape, fxcc_error *error", NULL},
-	{"arena_size", "fxrt_arena_size", "size_t", true, false, "p", "const @dims *size",
-	 "Bytes of arena that one call needs; 0: a size is out of its range."},
-	{"saved_size", "fxrt_saved_size", "size_t", true, false, "p", "const @dims *size",
-	 "Bytes that forward saves for backward; 0 for a model without backward."},
-	{"init", "fxrt_init", "int32_t", true, false, "pllppp", NULL, NULL},
-	{"bind", "fxrt_bind", "int32_t", false, false, "pplp", NULL, NULL},
-	{"forward", "fxrt_forward_struct", "int32_t", false, false, "pppp", NULL, NULL},
-	{"fini", "fxrt_fini", "void", false, false, "p", NULL, NULL},
+	 "const int64_t *const *in_shape, int64_t *const *out_shape, fxcc_error *error", Always},
+	{"arena_size", "fxrt_arena_size", "size_t", true, false, "p", "const int64_t *size", Always},
+	{"saved_size", "fxrt_saved_size", "size_t", true, false, "p", "const int64_t *size", Always},
+	{"init", "fxrt_init", "int32_t", true, false, "pllppp",
+	 "void *mem, size_t n, uint64_t signature, const fxcc_config *config, void **ctx, fxcc_error *error", Always},
+	{"bind", "fxrt_bind", "int32_t", false, false, "pplp", "void *ctx, void *state, size_t n, fxcc_error *error", Always},
+	{"reset", "fxrt_reset", "int32_t", false, false, "pp", "void *ctx, fxcc_error *error", IfStates},
+	{"state", "fxrt_state_named", "void *", false, false, "pp", "void *ctx, const char *name", IfStates},
+	{"seed", "fxrt_seed", "int32_t", false, false, "pllp", "void *ctx, uint64_t seed, uint64_t offset, fxcc_error *error", IfRandom},
+	{"rng", "fxrt_rng", "int32_t", false, false, "pppp", "void *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error", IfRandom},
+	{"forward", "fxrt_forward_struct", "int32_t", false, false, "pppp",
+	 "void *ctx, const void *args, void *saved, fxcc_error *error", Always},
+	{"backward", "fxrt_backward_struct", "int32_t", false, false, "pppp",
+	 "void *ctx, void *saved, const void *args, fxcc_error *error", IfTrains},
+	{"fini", "fxrt_fini", "void", false, false, "p", "void *ctx", Always},
 };
-const int nwrapper = COUNT(wrappertab);
 
-const char *
+bool
+entry_has(const Artifact *a, enum when when)
+{
+	bool trains = artifact_entry(a, FxrtBackward) != NULL;
+
+	return when == Always || (when == IfStates && a->state.n) || (when == IfTrains && trains) || (when == IfRandom && (a->random || trains));
+}
+
+static const Wrapper *
+wrapper(const Artifact *a, int *i)
+{
+	while (*i < COUNT(wrappertab) && !entry_has(a, wrappertab[*i].when))
+		++*i;
+	return *i < COUNT(wrappertab) ? &wrappertab[*i] : NULL;
+}
+#define FOREACH_WRAPPER(a, w) for (int i_ = 0; ((w) = wrapper(a, &i_)); i_++)
+
+static const char *
 wrapper_symbol(const Artifact *a, const Wrapper *w)
 {
 	return w->hidden ? arena_printf(a->a, "%s%s", a->p, w->name) : arena_printf(a->a, "%s_%s", a->opt->prefix, w->name);
-}
-
-/* Parameters as the rt functions take them; @ is the prefix. */
-static const char *
-parameters(const Wrapper *w)
-{
-	if (strcmp(w->name, "init") == 0)
-		return "void *mem, size_t n, uint64_t signature, const fxcc_config *config, void **ctx, fxcc_error *error";
-	if (strcmp(w->name, "bind") == 0)
-		return "void *ctx, const void *weights, size_t n, fxcc_error *error";
-	if (strcmp(w->name, "forward") == 0)
-		return "void *ctx, const void *args, void *saved, fxcc_error *error";
-	if (strcmp(w->name, "fini") == 0)
-		return "void *ctx";
-	return strchr(w->params, '@') ? "const int64_t *size" : w->params;
 }
 
 /* The last word of each parameter, to pass it on. */
@@ -67,8 +75,10 @@ pass_on(Text *t, const char *params, bool model, const char *modelname)
 void
 entry_c_declare(const Artifact *a, Text *t)
 {
-	for (int i = 0; i < nwrapper; i++)
-		text_add(t, "%s%s %s(%s);\n", wrappertab[i].hidden ? "static " : "", wrappertab[i].ret, wrapper_symbol(a, &wrappertab[i]), parameters(&wrappertab[i]));
+	const Wrapper *w;
+
+	FOREACH_WRAPPER(a, w)
+		text_add(t, "%s%s %s(%s);\n", w->hidden ? "static " : "", w->ret, wrapper_symbol(a, w), w->params);
 }
 
 static void
@@ -77,25 +87,28 @@ c_simple(const Artifact *a, Text *t)
 	text_add(t, "int\n%s(", a->opt->prefix);
 	entry_simple_params(a, t);
 	text_add(t, ")\n{\n");
-	text_add(t, "\tint64_t size[%d];\n\tconst void *in[%d];\n\tvoid *out[%d];\n\n", a->nsize + 1, a->in.n + 1, a->out.n + 1);
+	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
+
+	text_add(t, "\tint64_t size[%d];\n\tconst void *in[%d];\n\tvoid *out[%d];\n\n", a->nsize + 1, in->n + 1, out->n + 1);
 	for (int i = 0; i < a->nsize; i++)
 		text_add(t, "\tsize[%d] = %s;\n", i, c_identifier(a->cx, a->sym.v[i]->name));
-	for (int i = 0; i < a->in.n; i++)
-		text_add(t, "\tin[%d] = %s;\n", i, a->in.v[i].name);
-	for (int i = 0; i < a->out.n; i++)
-		text_add(t, "\tout[%d] = %s;\n", i, a->out.v[i].name);
-	text_add(t, "\tsize[%d] = 0;\n\tin[%d] = 0;\n\tout[%d] = 0;\n", a->nsize, a->in.n, a->out.n);
+	for (int i = 0; i < in->n; i++)
+		text_add(t, "\tin[%d] = %s;\n", i, in->v[i].name);
+	for (int i = 0; i < out->n; i++)
+		text_add(t, "\tout[%d] = %s;\n", i, out->v[i].name);
+	text_add(t, "\tsize[%d] = 0;\n\tin[%d] = 0;\n\tout[%d] = 0;\n", a->nsize, in->n, out->n);
 	text_add(t, "\treturn fxrt_simple(%smodel, size, in, out);\n}\n", a->p);
 }
 
 void
 entry_c(const Artifact *a, Text *t)
 {
-	for (int i = 0; i < nwrapper; i++) {
-		const Wrapper *w = &wrappertab[i];
-		text_add(t, "%s%s\n%s(%s)\n{\n\t%s%s(", w->hidden ? "static " : "", w->ret, wrapper_symbol(a, w), parameters(w),
+	const Wrapper *w;
+
+	FOREACH_WRAPPER(a, w) {
+		text_add(t, "%s%s\n%s(%s)\n{\n\t%s%s(", w->hidden ? "static " : "", w->ret, wrapper_symbol(a, w), w->params,
 		         strcmp(w->ret, "void") ? "return " : "", w->rt);
-		pass_on(t, parameters(w), w->model, arena_printf(a->a, "%smodel", a->p));
+		pass_on(t, w->params, w->model, arena_printf(a->a, "%smodel", a->p));
 		text_add(t, ");\n}\n\n");
 	}
 	text_add(t, "const fxcc_module *\n%s_module(void)\n{\n\treturn %smodule;\n}\n\n", a->opt->prefix, a->p);
@@ -106,14 +119,15 @@ entry_c(const Artifact *a, Text *t)
 void
 entry_simple_params(const Artifact *a, Text *t)
 {
+	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
 	const char *sep = "";
 
 	for (int i = 0; i < a->nsize; i++, sep = ", ")
 		text_add(t, "%sint64_t %s", sep, c_identifier(a->cx, a->sym.v[i]->name));
-	for (int i = 0; i < a->in.n; i++, sep = ", ")
-		text_add(t, "%s%s%s *%s", sep, a->in.v[i].written ? "" : "const ", port_ctype(&a->in.v[i]), a->in.v[i].name);
-	for (int i = 0; i < a->out.n; i++, sep = ", ")
-		text_add(t, "%s%s *%s", sep, port_ctype(&a->out.v[i]), a->out.v[i].name);
+	for (int i = 0; i < in->n; i++, sep = ", ")
+		text_add(t, "%s%s%s *%s", sep, in->v[i].written ? "" : "const ", port_ctype(&in->v[i]), in->v[i].name);
+	for (int i = 0; i < out->n; i++, sep = ", ")
+		text_add(t, "%s%s *%s", sep, port_ctype(&out->v[i]), out->v[i].name);
 	if (*sep == '\0')
 		text_add(t, "void");
 }
@@ -133,7 +147,8 @@ types(LLVMModuleRef mod)
 static LLVMTypeRef
 letters(const L *l, const Wrapper *w, bool model)
 {
-	LLVMTypeRef par[16], ret = strcmp(w->ret, "void") == 0 ? LLVMVoidTypeInContext(l->lc) : strcmp(w->ret, "size_t") == 0 ? l->i64 : l->i32;
+	LLVMTypeRef par[16], ret = strcmp(w->ret, "void") == 0 ? LLVMVoidTypeInContext(l->lc) : strcmp(w->ret, "size_t") == 0 ? l->i64
+	                               : strcmp(w->ret, "void *") == 0 ? l->p : l->i32;
 	unsigned n = 0;
 
 	if (model)
@@ -143,22 +158,38 @@ letters(const L *l, const Wrapper *w, bool model)
 	return LLVMFunctionType(ret, par, n, false);
 }
 
+/* Functions of lib/rt that the module's description names. */
+static const struct { const char *name, *letters; bool ptr; } named[] = {
+	{"fxrt_forward", "ppppp", false}, {"fxrt_backward", "ppppip", false}, {"fxrt_pthread_pool", "", true}, {"fxrt_state_of", "pi", true},
+	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false},
+};
+
+static void
+declare(const L *l, const char *name, LLVMTypeRef t)
+{
+	if (LLVMGetNamedFunction(l->mod, name) == NULL)
+		LLVMSetVisibility(LLVMAddFunction(l->mod, name, t), LLVMHiddenVisibility);
+}
+
 void
 entry_llvm_declare(const Artifact *a, void *mod)
 {
+	const Wrapper *w;
 	L l = types(mod);
 
-	for (int i = 0; i < nwrapper; i++) {
-		const Wrapper *w = &wrappertab[i];
+	FOREACH_WRAPPER(a, w) {
 		LLVMValueRef fn = LLVMAddFunction(mod, wrapper_symbol(a, w), letters(&l, w, false));
 		if (w->hidden)
 			LLVMSetLinkage(fn, LLVMInternalLinkage);
-		if (LLVMGetNamedFunction(mod, w->rt) == NULL)
-			LLVMSetVisibility(LLVMAddFunction(mod, w->rt, letters(&l, w, w->model)), LLVMHiddenVisibility);
+		declare(&l, w->rt, letters(&l, w, w->model));
 	}
-	LLVMSetVisibility(LLVMAddFunction(mod, "fxrt_forward", LLVMFunctionType(l.i32, (LLVMTypeRef[]){l.p, l.p, l.p, l.p, l.p}, 5, false)), LLVMHiddenVisibility);
-	LLVMSetVisibility(LLVMAddFunction(mod, "fxrt_pthread_pool", LLVMFunctionType(l.p, NULL, 0, false)), LLVMHiddenVisibility);
-	LLVMSetVisibility(LLVMAddFunction(mod, "fxrt_state_of", LLVMFunctionType(l.p, (LLVMTypeRef[]){l.p, l.i32}, 2, false)), LLVMHiddenVisibility);
+	for (int i = 0; i < COUNT(named); i++) {
+		LLVMTypeRef par[8];
+		unsigned n = 0;
+		for (const char *s = named[i].letters; *s; s++)
+			par[n++] = *s == 'p' ? l.p : *s == 'l' ? l.i64 : l.i32;
+		declare(&l, named[i].name, LLVMFunctionType(named[i].ptr ? l.p : l.i32, par, n, false));
+	}
 }
 
 static void
@@ -197,7 +228,8 @@ array_of(const L *l, LLVMBuilderRef b, LLVMTypeRef t, LLVMValueRef fn, unsigned 
 static void
 llvm_simple(const Artifact *a, const L *l)
 {
-	int n = a->nsize + a->in.n + a->out.n;
+	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
+	int n = a->nsize + in->n + out->n;
 	LLVMTypeRef *par = NEWN(a->a, LLVMTypeRef, n + 1), ft;
 	LLVMBuilderRef b = LLVMCreateBuilderInContext(l->lc);
 	LLVMValueRef fn, arg[4], rt;
@@ -211,8 +243,8 @@ llvm_simple(const Artifact *a, const L *l)
 	LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(l->lc, fn, ""));
 	arg[0] = LLVMGetNamedGlobal(l->mod, arena_printf(a->a, "%smodel", a->p));
 	arg[1] = array_of(l, b, l->i64, fn, 0, a->nsize);
-	arg[2] = array_of(l, b, l->p, fn, (unsigned)a->nsize, a->in.n);
-	arg[3] = array_of(l, b, l->p, fn, (unsigned)(a->nsize + a->in.n), a->out.n);
+	arg[2] = array_of(l, b, l->p, fn, (unsigned)a->nsize, in->n);
+	arg[3] = array_of(l, b, l->p, fn, (unsigned)(a->nsize + in->n), out->n);
 	LLVMBuildRet(b, LLVMBuildCall2(b, ft, rt, arg, 4, ""));
 	LLVMDisposeBuilder(b);
 }
@@ -223,9 +255,10 @@ entry_llvm(const Artifact *a, void *mod)
 	L l = types(mod);
 	LLVMBuilderRef b = LLVMCreateBuilderInContext(l.lc);
 	LLVMValueRef fn, module = LLVMGetNamedGlobal(mod, arena_printf(a->a, "%smodule", a->p));
+	const Wrapper *w;
 
-	for (int i = 0; i < nwrapper; i++)
-		llvm_wrapper(a, &l, &wrappertab[i]);
+	FOREACH_WRAPPER(a, w)
+		llvm_wrapper(a, &l, w);
 	llvm_simple(a, &l);
 	fn = LLVMAddFunction(mod, arena_printf(a->a, "%s_module", a->opt->prefix), LLVMFunctionType(l.p, NULL, 0, false));
 	LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(l.lc, fn, ""));

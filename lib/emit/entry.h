@@ -3,15 +3,16 @@
 #define EMIT_ENTRY_H
 #include "emit/tables.h"
 
+/* For which artifacts a function exists. */
+enum when { Always, IfStates, IfTrains, IfRandom };
 typedef struct Wrapper {
 	const char *name, *rt, *ret;
 	bool model, hidden;            /* passes the model first; not exported */
-	const char *letters, *params, *doc;
+	const char *letters, *params;
+	enum when when;
 } Wrapper;
-extern const Wrapper wrappertab[];
-extern const int nwrapper;
 
-const char *wrapper_symbol(const Artifact *, const Wrapper *);
+bool entry_has(const Artifact *, enum when);
 void entry_simple_params(const Artifact *, Text *);
 void entry_c_declare(const Artifact *, Text *);
 void entry_c(const Artifact *, Text *);

@@ -14,16 +14,21 @@ upper(Artifact *a, const char *s)
 	return t;
 }
 
+static void
+list(Artifact *a, Text *t, const Ports *p)
+{
+	for (int i = 0; i < p->n; i++)
+		text_add(t, "%s%s: %s", i ? ", " : "", p->v[i].name, type_str(a->cx, p->v[i].type));
+}
+
 /* forward(x: f32[n, 64]) -> (out0: f32[n, 10]) */
 static void
 summary(Artifact *a, Text *t)
 {
 	text_add(t, " *\n * %s(", a->opt->prefix);
-	for (int i = 0; i < a->in.n; i++)
-		text_add(t, "%s%s: %s", i ? ", " : "", a->in.v[i].name, type_str(a->cx, a->in.v[i].type));
+	list(a, t, &a->entry[0].in);
 	text_add(t, ") -> (");
-	for (int i = 0; i < a->out.n; i++)
-		text_add(t, "%s%s: %s", i ? ", " : "", a->out.v[i].name, type_str(a->cx, a->out.v[i].type));
+	list(a, t, &a->entry[0].out);
 	text_add(t, ")\n");
 	for (int i = 0; i < a->nsize; i++) {
 		const Sym *s = a->sym.v[i];
@@ -34,27 +39,74 @@ summary(Artifact *a, Text *t)
 		text_add(t, " *     %s\n", a->mod->guard.v[i].text ? a->mod->guard.v[i].text : sym_str(a->cx, a->mod->guard.v[i].cond));
 }
 
+static const char *
+kindname(int kind)
+{
+	return kind == FXCC_PARAM ? "parameter" : kind == FXCC_BUFFER ? "buffer" : kind == FXCC_CONST ? "constant" : "input";
+}
+
+static void
+input_notes(Artifact *a, Text *t, const Port *p)
+{
+	if (p->kind != FXCC_USER && p->fqn)
+		text_add(t, " *   %s is %s %s, given at run time%s\n", p->name, kindname(p->kind), p->fqn,
+		         a->kept.n && artifact_kept(a, &a->mod->in.v[p->index]) >= 0 ? "; backward reads it where forward did" : "");
+	if (p->written)
+		text_add(t, " *   %s is %s%s%smutated in place: forward leaves it as PyTorch would\n", p->name,
+		         p->kind == FXCC_USER ? "" : kindname(p->kind), p->kind == FXCC_USER ? "" : " ", p->kind == FXCC_USER || !p->fqn ? "" : arena_printf(a->a, "%s, ", p->fqn));
+	if (p->type->kind == TyTensor && p->type->stride && p->type->rank > 1) {
+		Text s = {.arena = a->a};
+		for (int d = 0; d < p->type->rank; d++)
+			text_add(&s, "%s%s", d ? ", " : "", sym_str(a->cx, p->type->stride[d]));
+		text_add(t, " *   %s has strides [%s] (elements)\n", p->name, s.s);
+	}
+}
+
 static void
 notes(Artifact *a, Text *t)
 {
-	for (int i = 0; i < a->in.n; i++) {
-		const Port *p = &a->in.v[i];
-		if (p->written)
-			text_add(t, " *   %s is written: forward leaves it as PyTorch would\n", p->name);
-		if (p->kind != FXCC_USER && p->fqn)
-			text_add(t, " *   %s is %s %s, given at run time\n", p->name, p->kind == FXCC_PARAM ? "parameter" : "buffer", p->fqn);
-		if (p->type->kind == TyTensor && p->type->stride && p->type->rank > 1) {
-			Text s = {.arena = a->a};
-			for (int d = 0; d < p->type->rank; d++)
-				text_add(&s, "%s%s", d ? ", " : "", sym_str(a->cx, p->type->stride[d]));
-			text_add(t, " *   %s has strides [%s] (elements)\n", p->name, s.s);
-		}
+	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
+
+	for (int i = 0; i < in->n; i++)
+		input_notes(a, t, &in->v[i]);
+	for (int i = 0; i < a->state.n; i++) {
+		const State *s = &a->state.v[i];
+		text_add(t, " *   %s %s: %s%s, kept in the context (%s at byte %llu)\n", kindname(s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER),
+		         s->fqn ? s->fqn : s->name, type_str(a->cx, s->in->val->type), s->written ? ", mutated in place by forward" : "",
+		         s->name, (unsigned long long)s->offset);
 	}
-	for (int i = 0; i < a->state.n; i++)
-		text_add(t, " *   buffer %s is changed by forward and kept in the context\n", a->mod->in.v[a->state.v[i]].target);
-	for (int i = 0; i < a->out.n; i++)
-		if (a->out.v[i].alias >= 0)
-			text_add(t, " *   %s has the value of %s, copied\n", a->out.v[i].name, a->in.v[a->out.v[i].alias].name);
+	for (int i = 0; i < out->n; i++)
+		if (out->v[i].alias >= 0)
+			text_add(t, " *   %s has the value of %s, copied\n", out->v[i].name, in->v[out->v[i].alias].name);
+}
+
+/* What backward does, and how the saved buffer is laid out. */
+static void
+train_notes(Artifact *a, Text *t)
+{
+	const Entry *b = artifact_entry(a, FxrtBackward);
+
+	if (b == NULL)
+		return;
+	text_add(t, " *\n * backward(");
+	list(a, t, &b->in);
+	text_add(t, ") -> (");
+	list(a, t, &b->out);
+	text_add(t, ")\n");
+	for (int i = 0; i < b->in.n; i++)
+		text_add(t, " *   %s is the tangent of %s; NULL: %s\n", b->in.v[i].name, b->in.v[i].fqn ? b->in.v[i].fqn : "an output",
+		         b->in.v[i].absent == FxrtOne ? "1" : "zeros");
+	for (int i = 0; i < b->out.n; i++) {
+		const Port *p = &b->out.v[i];
+		text_add(t, " *   %s is the gradient of %s %s\n", p->name, p->alias < 0 ? "parameter" : kindname(a->entry[0].in.v[p->alias].kind),
+		         p->fqn ? p->fqn : "?");
+	}
+	text_add(t, " * saved: %s bytes, valid for this build alone\n", sym_str(a->cx, a->savedsize));
+	for (int i = 0; i < a->saved.n; i++)
+		text_add(t, " *   at %s: %s: %s%s\n", sym_str(a->cx, a->saved.v[i].offset), a->saved.v[i].name, type_str(a->cx, a->saved.v[i].type),
+		         a->saved.v[i].donated ? ", donated" : "");
+	if (a->donates)
+		text_add(t, " *   backward may overwrite what is donated: one backward for each forward (-fno-donate: any number)\n");
 }
 
 static void
@@ -64,8 +116,16 @@ text_of(Text *t, const char *s)
 }
 
 static void
+member(Artifact *a, Text *t, const Port *p, bool readonly, const char *what)
+{
+	text_add(t, "    %s%s *%s;    /* %s%s */\n", readonly ? "const " : "", port_ctype(p), p->name, type_str(a->cx, p->type), what);
+}
+
+static void
 structs(Artifact *a, Text *t)
 {
+	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
+	const Entry *b = artifact_entry(a, FxrtBackward);
 	const char *p = a->opt->prefix;
 
 	text_add(t, "typedef struct %s_ctx %s_ctx;\n", p, p);
@@ -76,14 +136,22 @@ structs(Artifact *a, Text *t)
 	text_add(t, "typedef struct %s_fwd {\n", p);
 	if (a->nsize)
 		text_add(t, "    %s_dims dims;\n", p);
-	for (int i = 0; i < a->in.n; i++)
-		text_add(t, "    %s%s *%s;%*s/* %s */\n", a->in.v[i].written ? "" : "const ", port_ctype(&a->in.v[i]), a->in.v[i].name,
-		         4, "", type_str(a->cx, a->in.v[i].type));
-	for (int i = 0; i < a->out.n; i++)
-		text_add(t, "    %s *%s;%*s/* %s, written */\n", port_ctype(&a->out.v[i]), a->out.v[i].name, 4, "", type_str(a->cx, a->out.v[i].type));
-	if (a->in.n + a->out.n == 0)
+	for (int i = 0; i < in->n; i++)
+		member(a, t, &in->v[i], !in->v[i].written, in->v[i].written ? ", mutated in place" : "");
+	for (int i = 0; i < out->n; i++)
+		member(a, t, &out->v[i], false, ", written");
+	if (in->n + out->n == 0)
 		text_add(t, "    char unused;\n");
-	text_add(t, "} %s_fwd;\n\n", p);
+	text_add(t, "} %s_fwd;\n", p);
+	if (b) {
+		text_add(t, "typedef struct %s_bwd {\n", p);
+		for (int i = 0; i < b->in.n; i++)
+			member(a, t, &b->in.v[i], true, b->in.v[i].absent == FxrtOne ? ", NULL: 1" : ", NULL: zeros");
+		for (int i = 0; i < b->out.n; i++)
+			member(a, t, &b->out.v[i], false, ", written; NULL: not wanted");
+		text_add(t, "    uint32_t accumulate;    /* 0: gradients are stored, 1: added to what is there */\n} %s_bwd;\n", p);
+	}
+	text_add(t, "\n");
 }
 
 static void
@@ -101,10 +169,24 @@ functions(Artifact *a, Text *t)
 	text_add(t, "size_t  %s_arena_size(const %s_dims *size);\n", p, p);
 	text_add(t, "size_t  %s_saved_size(const %s_dims *size);\n", p, p);
 	text_add(t, "int32_t %s_init(void *mem, size_t n, uint64_t signature, const fxcc_config *config, %s_ctx **ctx, fxcc_error *error);\n", p, p);
-	text_add(t, "int32_t %s_bind(%s_ctx *ctx, const void *weights, size_t n, fxcc_error *error);\n", p, p);
+	if (entry_has(a, IfTrains))
+		text_of(t, "/* saved: NULL, or saved_size bytes for backward, aligned to 64; forward calls may be many. */\n");
 	text_add(t, "int32_t %s_forward(%s_ctx *ctx, const %s_fwd *args, void *saved, fxcc_error *error);\n", p, p, p);
-	text_add(t, "void    %s_fini(%s_ctx *ctx);\n\n", p, p);
-	text_of(t, "/* What is inside, for generic loaders. */\n");
+	if (entry_has(a, IfTrains))
+		text_add(t, "int32_t %s_backward(%s_ctx *ctx, void *saved, const %s_bwd *args, fxcc_error *error);\n", p, p, p);
+	text_add(t, "void    %s_fini(%s_ctx *ctx);\n", p, p);
+	if (entry_has(a, IfStates))
+		text_add(t, "/* A state by its name, to read or change between calls; bind: all states in the caller's memory of %s_STATE_SIZE\n"
+		            " * bytes, as it is, for one context or several (NULL: in the context); reset: first values. */\n"
+		            "void   *%s_state(%s_ctx *ctx, const char *name);\n"
+		            "int32_t %s_reset(%s_ctx *ctx, fxcc_error *error);\n", upper(a, p), p, p, p, p);
+	text_add(t, "int32_t %s_bind(%s_ctx *ctx, void *state, size_t n, fxcc_error *error);\n", p, p);
+	if (entry_has(a, IfRandom))
+		text_add(t, "/* Random numbers of a forward call are those of (seed, offset); each call adds 1 to offset.  First: (0, 0), which is\n"
+		            " * what %s() draws with every time. */\n"
+		            "int32_t %s_seed(%s_ctx *ctx, uint64_t seed, uint64_t offset, fxcc_error *error);\n"
+		            "int32_t %s_rng(%s_ctx *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error);\n", p, p, p, p, p);
+	text_of(t, "\n/* What is inside, for generic loaders. */\n");
 	text_add(t, "const fxcc_module *%s_module(void);\n", p);
 }
 
@@ -120,19 +202,22 @@ emit_header(Ctx *cx, const EmitOptions *opt, Text *t)
 	text_add(t, "/* %s.h - generated by fxcc 0.1: fxcc%s%s\n", p, opt->command && *opt->command ? " " : "", opt->command ? opt->command : "");
 	summary(a, t);
 	notes(a, t);
+	train_notes(a, t);
 	if (a->nsize == 0)
-		text_add(t, " *   arena %llu bytes,", (unsigned long long)(a->arena ? a->arena : 64));
+		text_add(t, " * arena %llu bytes,", (unsigned long long)(a->arenamax ? a->arenamax : 64));
 	else
-		text_add(t, " *   arena %s bytes,", sym_str(cx, opt->plan[0]->arena));
+		text_add(t, " * arena of forward %s bytes,", sym_str(cx, opt->plan[0]->arena));
 	text_add(t, " constants %llu bytes\n */\n", (unsigned long long)a->nkonst);
 	text_add(t, "#ifndef FXCC_GEN_%s_H\n#define FXCC_GEN_%s_H\n\n", u, u);
 	text_put(t, (const char *)embed_fxcc_abi_h, embed_fxcc_abi_h_size);
 	text_of(t, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
 	text_add(t, "#define %s_SIGNATURE UINT64_C(0x%016llx)\n", u, (unsigned long long)a->signature);
-	text_add(t, "#define %s_CTX_SIZE  %zuu\n", u, sizeof(fxrt_ctx) + 128 + (size_t)a->nstate);
+	text_add(t, "#define %s_CTX_SIZE  %zuu\n", u, artifact_ctxsize(a));
+	if (a->nstate)
+		text_add(t, "#define %s_STATE_SIZE %lluu\n", u, (unsigned long long)a->nstate);
 	text_add(t, "#define %s_ALIGN     64u\n", u);
 	if (a->nsize == 0)
-		text_add(t, "#define %s_ARENA_MAX %lluu\n", u, (unsigned long long)(a->arena ? a->arena + 64 : 128));
+		text_add(t, "#define %s_ARENA_MAX %lluu\n", u, (unsigned long long)(a->arenamax ? a->arenamax + 64 : 128));
 	text_of(t, "\n");
 	structs(a, t);
 	functions(a, t);

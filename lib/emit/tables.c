@@ -7,12 +7,19 @@
 #include "rt/model.h"
 
 /* The printing pass: tables refer to expressions by their place in P_expr. */
-typedef struct Tab { Artifact *a; Data *d; } Tab;
+typedef struct Tab { Artifact *a; Data *d; const Entry *e; } Tab;
 
 static const char *
 name(Artifact *a, const char *what)
 {
 	return arena_printf(a->a, "%s%s", a->p, what);
+}
+
+/* A table of the entry at hand. */
+static const char *
+ename(const Tab *t, const char *what)
+{
+	return arena_printf(t->a->a, "%s%s_%s", t->a->p, t->e->tag, what);
 }
 
 /* ---- size expressions ------------------------------------------------------------- */
@@ -144,7 +151,7 @@ put_expr(Tab *t, const Sym *s)
 static const char *
 exprs(Tab *t, const char *what, const Sym *const *s, int n)
 {
-	const char *symbol = name(t->a, what);
+	const char *symbol = t->e ? ename(t, what) : name(t->a, what);
 
 	if (n == 0)
 		return NULL;
@@ -158,42 +165,56 @@ exprs(Tab *t, const char *what, const Sym *const *s, int n)
 /* ---- a version: buffers and steps ------------------------------------------------------ */
 
 static int
-port_at(const Artifact *a, bool out, int index)
+port_at(const Ports *p, int index)
 {
-	for (int i = 0; i < (out ? a->out.n : a->in.n); i++)
-		if ((out ? a->out.v[i].index : a->in.v[i].index) == index)
+	for (int i = 0; i < p->n; i++)
+		if (p->v[i].index == index)
 			return i;
 	return -1;
 }
 
 static int
-state_at(const Artifact *a, int index)
+saved_at(const Artifact *a, Str target)
 {
-	for (int i = 0; i < a->state.n; i++)
-		if (a->state.v[i] == index)
+	for (int i = 0; target && i < a->saved.n; i++)
+		if (a->saved.v[i].name == target)
 			return i;
 	return -1;
 }
 
-static int
-place(Artifact *a, const Buf *b)
-{
-	int i = b->home == HomeInput ? port_at(a, false, b->index) : b->home == HomeOutput ? port_at(a, true, b->index)
-	        : b->home == HomeState ? state_at(a, b->index) : 0;
+/* A place as lib/rt knows it: its home, and which of those that live there. */
+typedef struct Place { int home, index; } Place;
 
-	if (i < 0)
-		bug(a->cx, NOLOC, "buffer %s is at home nowhere", b->name ? b->name : "?");
-	return i;
+static Place
+place(const Tab *t, const Buf *b)
+{
+	const Module *m = t->e->mod;
+	Place p = {(int)b->home, 0};
+
+	if (b->home == HomeOutput)
+		p.index = port_at(&t->e->out, b->index);
+	else if (b->home == HomeState)
+		p.index = artifact_state(t->a, &m->in.v[b->index]);
+	else if (b->home == HomeSaved && t->e->kind == FxrtForward)
+		p.index = saved_at(t->a, m->out.v[b->index].target ? m->out.v[b->index].target : m->out.v[b->index].name);
+	else if (b->home == HomeSaved)
+		p.index = saved_at(t->a, m->in.v[b->index].target);
+	else if (b->home == HomeInput && (p.index = port_at(&t->e->in, b->index)) < 0)
+		p = (Place){FxrtHomeKept, artifact_kept(t->a, &m->in.v[b->index])};
+	if (p.index < 0)
+		bug(t->a->cx, NOLOC, "buffer %s is at home nowhere", b->name ? b->name : "?");
+	return p;
 }
 
 static void
 put_buf(Tab *t, const Buf *b)
 {
 	intptr_t k = b->home == HomeConst ? (intptr_t)map_get(&t->a->konstof, b->data) : 0;
+	Place p = place(t, b);
 
 	data_begin(t->d);
-	data_int(t->d, 32, (int)b->home);
-	data_int(t->d, 32, place(t->a, b));
+	data_int(t->d, 32, p.home);
+	data_int(t->d, 32, p.index);
 	data_int(t->d, 32, b->dt);
 	data_int(t->d, 32, dtypeinfo[b->dt].bytes);
 	put_expr(t, b->count);
@@ -221,22 +242,21 @@ step_parts(Tab *t, const Step *s, int v, int i)
 	Artifact *a = t->a;
 
 	if (s->nbuf) {
-		n.buf = arena_printf(a->a, "%sbuf%d_%d", a->p, v, i);
+		n.buf = ename(t, arena_printf(a->a, "buf%d_%d", v, i));
 		data_open(t->d, "int32_t", n.buf, s->nbuf, DataConst);
 		for (int j = 0; j < s->nbuf; j++)
 			data_int(t->d, 32, s->buf[j]);
 		data_close(t->d);
 	}
 	if (s->kind == StepKernel && s->kernel->sym.n) {
-		n.sym = arena_printf(a->a, "%ssym%d_%d", a->p, v, i);
+		n.sym = ename(t, arena_printf(a->a, "sym%d_%d", v, i));
 		data_open(t->d, "int32_t", n.sym, s->kernel->sym.n, DataConst);
 		kernel_syms(t, s->kernel);
 		data_close(t->d);
 	}
 	n.num = exprs(t, arena_printf(a->a, "num%d_%d", v, i), s->num, s->nnum);
 	if (s->nreal) {
-		n.real = arena_printf(a->a, "real%d_%d", v, i);
-		n.real = name(a, n.real);
+		n.real = ename(t, arena_printf(a->a, "real%d_%d", v, i));
 		data_open(t->d, "double", n.real, s->nreal, DataConst);
 		for (int j = 0; j < s->nreal; j++)
 			data_real(t->d, s->real[j]);
@@ -291,16 +311,16 @@ put_step(Tab *t, const Step *s, const StepNames *n, int v)
 static void
 version(Tab *t, int v)
 {
-	const Plan *p = t->a->opt->plan[v];
+	const Plan *p = t->e->plan[v];
 	StepNames *n = NEWN(t->a->a, StepNames, p->step.n + 1);
 
 	for (int i = 0; i < p->step.n; i++)
 		n[i] = step_parts(t, &p->step.v[i], v, i);
-	data_open(t->d, "fxrt_buf", name(t->a, arena_printf(t->a->a, "bufs%d", v)), p->buf.n, DataConst);
+	data_open(t->d, "fxrt_buf", ename(t, arena_printf(t->a->a, "bufs%d", v)), p->buf.n, DataConst);
 	for (int i = 0; i < p->buf.n; i++)
 		put_buf(t, &p->buf.v[i]);
 	data_close(t->d);
-	data_open(t->d, "fxrt_step", name(t->a, arena_printf(t->a->a, "steps%d", v)), p->step.n, DataConst);
+	data_open(t->d, "fxrt_step", ename(t, arena_printf(t->a->a, "steps%d", v)), p->step.n, DataConst);
 	for (int i = 0; i < p->step.n; i++)
 		put_step(t, &p->step.v[i], &n[i], v);
 	data_close(t->d);
@@ -322,16 +342,16 @@ versions(Tab *t)
 
 	for (int v = 0; v < n; v++)
 		version(t, v);
-	data_open(t->d, "fxrt_version", name(t->a, "versions"), n, DataConst);
+	data_open(t->d, "fxrt_version", ename(t, "versions"), n, DataConst);
 	for (int v = 0; v < n; v++) {
-		const Plan *p = t->a->opt->plan[v];
+		const Plan *p = t->e->plan[v];
 		data_begin(t->d);
 		data_int(t->d, 32, cpu_level(t->a->opt->target[v]));
 		data_int(t->d, 32, p->buf.n);
 		data_int(t->d, 32, p->step.n);
 		data_int(t->d, 32, p->maxwork);
-		data_ptr(t->d, name(t->a, arena_printf(t->a->a, "bufs%d", v)), 0);
-		data_ptr(t->d, name(t->a, arena_printf(t->a->a, "steps%d", v)), 0);
+		data_ptr(t->d, ename(t, arena_printf(t->a->a, "bufs%d", v)), 0);
+		data_ptr(t->d, ename(t, arena_printf(t->a->a, "steps%d", v)), 0);
 		put_expr(t, p->arena ? p->arena : sym_const(t->a->cx, 0));
 		data_end(t->d);
 	}
@@ -361,11 +381,12 @@ solves(const Artifact *a, const Sym *e, const Sym *s, Binding *b, bool plain)
 static Binding
 bound_at(const Artifact *a, const Sym *s)
 {
+	const Ports *in = &a->entry[0].in;
 	Binding b = {-1, -1, 1, 0};
 
 	for (int k = 0; k < 3; k++)
-		for (int i = 0; i < a->in.n; i++) {
-			const Type *t = a->in.v[i].type;
+		for (int i = 0; i < in->n; i++) {
+			const Type *t = in->v[i].type;
 			if (k == 1 && t->kind == TySym && t->sym == s)
 				return (Binding){i, -1, 1, 0};
 			for (int d = 0; k != 1 && t->kind == TyTensor && d < t->rank; d++)
@@ -413,36 +434,77 @@ contiguous(Ctx *cx, const Type *t)
 	return true;
 }
 
+static bool
+strided(const Tab *t, const Port *p, bool out)
+{
+	return p->type->kind == TyTensor && p->type->rank && !out && p->kind != FXCC_TANGENT && !contiguous(t->a->cx, p->type);
+}
+
+static void
+put_port(Tab *t, const Port *p, int i, bool out)
+{
+	bool tensor = p->type->kind == TyTensor;
+	const char *kind = out ? "out" : "in";
+
+	data_begin(t->d);
+	data_str(t->d, p->name);
+	data_int(t->d, 32, tensor ? (int)p->type->dt : DtI64);
+	data_int(t->d, 32, tensor ? p->type->rank : 0);
+	data_ptr(t->d, tensor && p->type->rank ? ename(t, arena_printf(t->a->a, "%sdim%d", kind, i)) : NULL, 0);
+	data_ptr(t->d, strided(t, p, out) ? ename(t, arena_printf(t->a->a, "%sstride%d", kind, i)) : NULL, 0);
+	put_expr(t, out && !tensor ? p->type->sym : NULL);
+	data_int(t->d, 32, p->alias);
+	data_int(t->d, 32, p->written);
+	data_int(t->d, 32, p->absent);
+	data_int(t->d, 32, p->optional);
+	data_end(t->d);
+}
+
 static void
 ports(Tab *t, bool out)
 {
-	Artifact *a = t->a;
-	int n = out ? a->out.n : a->in.n;
+	const Ports *p = out ? &t->e->out : &t->e->in;
 	const char *kind = out ? "out" : "in";
 
-	for (int i = 0; i < n; i++) {
-		const Port *p = out ? &a->out.v[i] : &a->in.v[i];
-		if (p->type->kind != TyTensor || p->type->rank == 0)
+	for (int i = 0; i < p->n; i++) {
+		const Type *y = p->v[i].type;
+		if (y->kind != TyTensor || y->rank == 0)
 			continue;
-		exprs(t, arena_printf(a->a, "%sdim%d", kind, i), p->type->dim, p->type->rank);
-		if (!out && !contiguous(a->cx, p->type))
-			exprs(t, arena_printf(a->a, "%sstride%d", kind, i), p->type->stride, p->type->rank);
+		exprs(t, arena_printf(t->a->a, "%sdim%d", kind, i), y->dim, y->rank);
+		if (strided(t, &p->v[i], out))
+			exprs(t, arena_printf(t->a->a, "%sstride%d", kind, i), y->stride, y->rank);
 	}
-	data_open(t->d, "fxrt_port", name(a, arena_printf(a->a, "%ss", kind)), n, DataConst);
-	for (int i = 0; i < n; i++) {
-		const Port *p = out ? &a->out.v[i] : &a->in.v[i];
-		bool tensor = p->type->kind == TyTensor, ranked = tensor && p->type->rank;
+	data_open(t->d, "fxrt_port", ename(t, arena_printf(t->a->a, "%ss", kind)), p->n, DataConst);
+	for (int i = 0; i < p->n; i++)
+		put_port(t, &p->v[i], i, out);
+	data_close(t->d);
+}
+
+static void
+entries(Tab *t)
+{
+	Artifact *a = t->a;
+
+	for (int i = 0; i < a->nentry; i++) {
+		t->e = &a->entry[i];
+		versions(t);
+		ports(t, false);
+		ports(t, true);
+	}
+	data_open(t->d, "fxrt_entry", name(a, "entries"), a->nentry, DataConst);
+	for (int i = 0; i < a->nentry; i++) {
+		t->e = &a->entry[i];
 		data_begin(t->d);
-		data_str(t->d, p->name);
-		data_int(t->d, 32, tensor ? (int)p->type->dt : DtI64);
-		data_int(t->d, 32, tensor ? p->type->rank : 0);
-		data_ptr(t->d, ranked ? name(a, arena_printf(a->a, "%sdim%d", kind, i)) : NULL, 0);
-		data_ptr(t->d, ranked && !out && !contiguous(a->cx, p->type) ? name(a, arena_printf(a->a, "%sstride%d", kind, i)) : NULL, 0);
-		put_expr(t, out && !tensor ? p->type->sym : NULL);
-		data_int(t->d, 32, p->alias);
-		data_int(t->d, 32, p->written);
+		data_int(t->d, 32, t->e->kind);
+		data_int(t->d, 32, t->e->in.n);
+		data_int(t->d, 32, t->e->out.n);
+		data_int(t->d, 32, a->opt->ntarget);
+		data_ptr(t->d, ename(t, "ins"), 0);
+		data_ptr(t->d, ename(t, "outs"), 0);
+		data_ptr(t->d, ename(t, "versions"), 0);
 		data_end(t->d);
 	}
+	t->e = NULL;
 	data_close(t->d);
 }
 
@@ -481,18 +543,12 @@ guards(Tab *t)
 	return n;
 }
 
-/* First bytes of a state: those of the plan's buffer for it. */
 static int64_t
-state_konst(const Artifact *a, int index)
+konst_at(const Artifact *a, const Weight *w)
 {
-	for (int v = 0; v < a->opt->ntarget; v++)
-		for (int i = 0; i < a->opt->plan[v]->buf.n; i++) {
-			const Buf *b = &a->opt->plan[v]->buf.v[i];
-			intptr_t k = b->home == HomeState && b->index == index && b->data ? (intptr_t)map_get(&a->konstof, b->data) : 0;
-			if (k)
-				return (int64_t)a->konst.v[k - 1].offset;
-		}
-	return -1;
+	intptr_t k = w ? (intptr_t)map_get(&a->konstof, w->data) : 0;
+
+	return k ? (int64_t)a->konst.v[k - 1].offset : -1;
 }
 
 static size_t
@@ -508,20 +564,40 @@ static void
 states(Tab *t)
 {
 	Artifact *a = t->a;
-	uint64_t at = 0;
 
 	data_open(t->d, "fxrt_state", name(a, "states"), a->state.n, DataConst);
 	for (int i = 0; i < a->state.n; i++) {
-		const Input *in = &a->mod->in.v[a->state.v[i]];
-		at = (at + 63) & ~UINT64_C(63);
+		const State *s = &a->state.v[i];
 		data_begin(t->d);
-		data_str(t->d, in->target ? in->target : in->name);
-		data_int(t->d, 64, state_konst(a, a->state.v[i]));
-		data_int(t->d, 64, (int64_t)at);
-		data_int(t->d, 64, (int64_t)type_bytes(a->cx, in->val->type));
+		data_str(t->d, s->name);
+		data_str(t->d, s->fqn);
+		data_int(t->d, 64, konst_at(a, s->in->weight));
+		data_int(t->d, 64, (int64_t)s->offset);
+		data_int(t->d, 64, (int64_t)s->bytes);
 		data_end(t->d);
-		at += type_bytes(a->cx, in->val->type);
 	}
+	data_close(t->d);
+}
+
+static void
+saved(Tab *t)
+{
+	Artifact *a = t->a;
+
+	data_open(t->d, "fxrt_saved", name(a, "saveds"), a->saved.n, DataConst);
+	for (int i = 0; i < a->saved.n; i++) {
+		const Saved *s = &a->saved.v[i];
+		data_begin(t->d);
+		put_expr(t, s->offset);
+		put_expr(t, s->count);
+		data_int(t->d, 32, dtypeinfo[s->type->dt].bytes);
+		data_int(t->d, 32, s->donated);
+		data_end(t->d);
+	}
+	data_close(t->d);
+	data_open(t->d, "int32_t", name(a, "kept"), a->kept.n, DataConst);
+	for (int i = 0; i < a->kept.n; i++)
+		data_int(t->d, 32, a->kept.v[i]);
 	data_close(t->d);
 }
 
@@ -596,10 +672,10 @@ known_params(Artifact *a, Info *v)
 		const Input *in = &a->mod->in.v[i];
 		if (in->val == NULL || in->weight == NULL || in->weight->data == NULL || in->kind == InUser)
 			continue;
-		intptr_t k = (intptr_t)map_get(&a->konstof, in->weight->data);
+		int s = artifact_state(a, in);
 		v[n++] = (Info){in->name, in->target, in->val->type,
 		                in->kind == InParam ? FXCC_PARAM : in->kind == InBuffer ? FXCC_BUFFER : FXCC_CONST,
-		                state_at(a, i) >= 0 ? FXCC_WRITTEN : 0, k ? (int64_t)a->konst.v[k - 1].offset : -1};
+		                s >= 0 && a->state.v[s].written ? FXCC_WRITTEN : 0, konst_at(a, in->weight)};
 	}
 	return n;
 }
@@ -614,25 +690,73 @@ unknown_size(const Artifact *a, const Type *t)
 	return false;
 }
 
+/* Has the input, or the state, a gradient? */
+static uint32_t
+trained(const Artifact *a, int port, Str fqn)
+{
+	const Entry *b = artifact_entry(a, FxrtBackward);
+
+	for (int i = 0; b && i < b->out.n; i++)
+		if ((port >= 0 && b->out.v[i].alias == port) || (fqn && b->out.v[i].fqn == fqn))
+			return FXCC_TRAINED;
+	return 0;
+}
+
+static void
+describe_forward(Tab *t, Info *v)
+{
+	const Artifact *a = t->a;
+	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
+
+	for (int i = 0; i < in->n; i++) {
+		const Port *p = &in->v[i];
+		v[i] = (Info){p->name, p->fqn, p->type, p->type->kind == TySym ? FXCC_SIZE : p->kind,
+		              (p->written ? FXCC_WRITTEN : 0) | trained(a, i, NULL), 0};
+	}
+	infos(t, "in", v, in->n);
+	for (int i = 0; i < out->n; i++) {
+		const Port *p = &out->v[i];
+		v[i] = (Info){p->name, p->fqn, p->type, FXCC_OUTPUT,
+		              (p->alias >= 0 ? FXCC_ALIAS_IN : 0) | (unknown_size(a, p->type) ? FXCC_DYNAMIC : 0), p->alias >= 0 ? p->alias : 0};
+	}
+	infos(t, "out", v, out->n);
+}
+
+static void
+describe_backward(Tab *t, Info *v)
+{
+	const Artifact *a = t->a;
+	const Entry *b = artifact_entry(a, FxrtBackward);
+
+	for (int i = 0; b && i < b->in.n; i++)
+		v[i] = (Info){b->in.v[i].name, b->in.v[i].fqn, b->in.v[i].type, FXCC_TANGENT, b->in.v[i].absent == FxrtOne ? FXCC_ONE : 0, b->in.v[i].alias};
+	infos(t, "tangent", v, b ? b->in.n : 0);
+	for (int i = 0; b && i < b->out.n; i++)
+		v[i] = (Info){b->out.v[i].name, b->out.v[i].fqn, b->out.v[i].type, FXCC_GRAD, 0, b->out.v[i].alias};
+	infos(t, "grad", v, b ? b->out.n : 0);
+	for (int i = 0; i < a->saved.n; i++) {
+		const Saved *s = &a->saved.v[i];
+		int64_t at = -1;
+		sym_isconst(s->offset, &at);
+		v[i] = (Info){s->name, NULL, s->type, FXCC_SAVED, s->donated ? FXCC_DONATED : 0, at};
+	}
+	infos(t, "saved", v, a->saved.n);
+}
+
 static int
 describe(Tab *t)
 {
 	Artifact *a = t->a;
-	int nmax = a->in.n + a->out.n + a->mod->in.n + 1, n;
-	Info *v = NEWN(a->a, Info, nmax);
+	const Entry *b = artifact_entry(a, FxrtBackward);
+	int nmax = a->entry[0].in.n + a->entry[0].out.n + a->mod->in.n + a->saved.n + a->state.n + 1, n;
+	Info *v = NEWN(a->a, Info, nmax + (b ? b->in.n + b->out.n : 0));
 
-	for (int i = 0; i < a->in.n; i++)
-		v[i] = (Info){a->in.v[i].name, a->in.v[i].fqn, a->in.v[i].type, a->in.v[i].type->kind == TySym ? FXCC_SIZE : a->in.v[i].kind,
-		              a->in.v[i].written ? FXCC_WRITTEN : 0, 0};
-	infos(t, "in", v, a->in.n);
-	for (int i = 0; i < a->out.n; i++)
-		v[i] = (Info){a->out.v[i].name, a->out.v[i].fqn, a->out.v[i].type, FXCC_OUTPUT,
-		              (a->out.v[i].alias >= 0 ? FXCC_ALIAS_IN : 0) | (unknown_size(a, a->out.v[i].type) ? FXCC_DYNAMIC : 0),
-		              a->out.v[i].alias >= 0 ? a->out.v[i].alias : 0};
-	infos(t, "out", v, a->out.n);
+	describe_forward(t, v);
+	describe_backward(t, v);
 	for (int i = 0; i < a->state.n; i++) {
-		const Input *in = &a->mod->in.v[a->state.v[i]];
-		v[i] = (Info){in->name, in->target, in->val->type, FXCC_BUFFER, FXCC_WRITTEN, 0};
+		const State *s = &a->state.v[i];
+		v[i] = (Info){s->name, s->fqn, s->in->val->type, s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER,
+		              (s->written ? FXCC_WRITTEN : 0) | trained(a, -1, s->fqn), (int64_t)s->offset};
 	}
 	infos(t, "state", v, a->state.n);
 	n = known_params(a, v);
@@ -644,6 +768,7 @@ static void
 module(Tab *t, int nparam)
 {
 	Artifact *a = t->a;
+	const Entry *b = artifact_entry(a, FxrtBackward);
 	const char *p = a->opt->prefix;
 
 	data_open(t->d, "fxcc_module", arena_printf(a->a, "%smodule", a->p), 1, DataConst);
@@ -651,24 +776,24 @@ module(Tab *t, int nparam)
 	data_int(t->d, 32, FXCC_ABI_MAJOR);
 	data_int(t->d, 32, FXCC_ABI_MINOR);
 	data_int(t->d, 32, sizeof(fxcc_module));
-	data_int(t->d, 32, 0);
+	data_int(t->d, 32, (b ? FXCC_TRAINS : 0) | (a->random ? FXCC_RANDOM : 0) | (a->donates ? FXCC_DONATES : 0));
 	data_int(t->d, 64, (int64_t)a->signature);
 	data_str(t->d, p);
 	data_str(t->d, "0.1");
 	data_str(t->d, a->opt->command ? a->opt->command : "");
 	data_str(t->d, artifact_target(a));
-	data_int(t->d, 32, a->in.n);
-	data_int(t->d, 32, a->out.n);
+	data_int(t->d, 32, a->entry[0].in.n);
+	data_int(t->d, 32, a->entry[0].out.n);
 	data_int(t->d, 32, nparam);
-	data_int(t->d, 32, 0);
-	data_int(t->d, 32, 0);
+	data_int(t->d, 32, b ? b->out.n : 0);
+	data_int(t->d, 32, a->saved.n);
 	data_int(t->d, 32, a->unit.n);
 	data_ptr(t->d, name(a, "ininfo"), 0);
 	data_ptr(t->d, name(a, "outinfo"), 0);
 	data_ptr(t->d, name(a, "paraminfo"), 0);
-	data_ptr(t->d, NULL, 0);
-	data_ptr(t->d, NULL, 0);
-	data_int(t->d, 64, (int64_t)(sizeof(fxrt_ctx) + 128 + a->nstate));
+	data_ptr(t->d, name(a, "gradinfo"), 0);
+	data_ptr(t->d, name(a, "savedinfo"), 0);
+	data_int(t->d, 64, (int64_t)artifact_ctxsize(a));
 	data_int(t->d, 64, 64);
 	data_int(t->d, 64, 64);
 	data_fn(t->d, name(a, "arena_need"));
@@ -676,11 +801,17 @@ module(Tab *t, int nparam)
 	data_fn(t->d, "fxrt_bind");
 	data_fn(t->d, name(a, "out_shape"));
 	data_fn(t->d, "fxrt_forward");
-	data_fn(t->d, NULL);
+	data_fn(t->d, b ? "fxrt_backward" : NULL);
 	data_fn(t->d, "fxrt_fini");
 	data_int(t->d, 32, a->state.n);
 	data_ptr(t->d, name(a, "stateinfo"), 0);
 	data_fn(t->d, "fxrt_state_of");
+	data_int(t->d, 32, b ? b->in.n : 0);
+	data_ptr(t->d, name(a, "tangentinfo"), 0);
+	data_int(t->d, 64, (int64_t)a->nstate);
+	data_fn(t->d, "fxrt_reset");
+	data_fn(t->d, "fxrt_seed");
+	data_fn(t->d, "fxrt_rng");
 	data_end(t->d);
 	data_close(t->d);
 }
@@ -690,13 +821,14 @@ model(Tab *t, int nguard)
 {
 	Artifact *a = t->a;
 	bool fixed = a->nsize == 0 && a->arena < UINT64_C(1) << 28;
+	int64_t ctx = (int64_t)artifact_ctxsize(a), arena = (int64_t)a->arena + FxrtAlign;
 
 	data_open(t->d, "fxrt_own", name(a, "own"), sizeof(fxrt_own), DataZero);
 	data_close(t->d);
-	data_open(t->d, NULL, name(a, "ownctx"), (int64_t)(sizeof(fxrt_ctx) + 128 + a->nstate), DataZero);
+	data_open(t->d, NULL, name(a, "ownctx"), ctx, DataZero);
 	data_close(t->d);
 	if (fixed) {
-		data_open(t->d, NULL, name(a, "ownarena"), (int64_t)a->arena + 64, DataZero);
+		data_open(t->d, NULL, name(a, "ownarena"), arena, DataZero);
 		data_close(t->d);
 	}
 	data_open(t->d, "fxrt_model", name(a, "model"), 1, DataConst);
@@ -704,20 +836,24 @@ model(Tab *t, int nguard)
 	data_ptr(t->d, name(a, "module"), 0);
 	data_ptr(t->d, name(a, "konst"), 0);
 	data_int(t->d, 64, (int64_t)a->signature);
+	data_int(t->d, 64, (int64_t)a->build);
 	data_int(t->d, 64, (int64_t)a->nstate);
-	data_int(t->d, 64, fixed ? (int64_t)a->arena + 64 : 0);
+	data_int(t->d, 64, fixed ? arena : 0);
 	data_int(t->d, 32, a->sym.n);
-	data_int(t->d, 32, a->in.n);
-	data_int(t->d, 32, a->out.n);
 	data_int(t->d, 32, nguard);
 	data_int(t->d, 32, a->state.n);
-	data_int(t->d, 32, a->opt->ntarget);
+	data_int(t->d, 32, a->saved.n);
+	data_int(t->d, 32, a->kept.n);
+	data_int(t->d, 32, a->nentry);
+	data_int(t->d, 32, a->donates);
+	data_int(t->d, 32, !a->opt->noaliascheck);
 	data_ptr(t->d, name(a, "syms"), 0);
-	data_ptr(t->d, name(a, "ins"), 0);
-	data_ptr(t->d, name(a, "outs"), 0);
 	data_ptr(t->d, name(a, "guards"), 0);
 	data_ptr(t->d, name(a, "states"), 0);
-	data_ptr(t->d, name(a, "versions"), 0);
+	data_ptr(t->d, name(a, "saveds"), 0);
+	data_ptr(t->d, name(a, "kept"), 0);
+	put_expr(t, a->savedsize);
+	data_ptr(t->d, name(a, "entries"), 0);
 	data_fn(t->d, a->opt->threads ? "fxrt_pthread_pool" : NULL);
 	data_ptr(t->d, name(a, "own"), 0);
 	data_ptr(t->d, name(a, "ownctx"), 0);
@@ -729,12 +865,11 @@ model(Tab *t, int nguard)
 static void
 everything(Tab *t)
 {
-	versions(t);
+	entries(t);
 	syms(t);
-	ports(t, false);
-	ports(t, true);
 	int nguard = guards(t);
 	states(t);
+	saved(t);
 	module(t, describe(t));
 	model(t, nguard);
 }
@@ -743,7 +878,7 @@ void
 artifact_tables(Artifact *a, Data *d)
 {
 	Text nowhere = {.arena = arena_new()};
-	Tab dry = {a, data_c(a->cx, &nowhere)}, t = {a, d};
+	Tab dry = {a, data_c(a->cx, &nowhere), NULL}, t = {a, d, NULL};
 
 	everything(&dry);
 	arena_free(nowhere.arena);

@@ -11,24 +11,55 @@ typedef struct Port {
 	const Type *type;              /* TyTensor, or TySym: one i64 */
 	int  kind;                     /* FXCC_USER ... */
 	int  index;                    /* in Module.in, Module.out */
-	int  alias;                    /* output: the port whose value it is, -1 */
+	int  alias;                    /* output: the port whose value it is, -1; tangent: the output that it belongs to */
 	bool written;
+	int  absent;                   /* what NULL stands for: FxrtNeeded, FxrtZeros, FxrtOne */
+	bool optional;                 /* a gradient */
 } Port;
+typedef VEC(Port) Ports;
 
 typedef struct Konst { const uint8_t *data; size_t bytes; uint64_t offset; } Konst;
 
 /* A kernel that is compiled, once however many steps and versions use it. */
 typedef struct KernelUnit { Kernel *kernel; const Target *target; const char *symbol; } KernelUnit;
 
+/* A function of the library: forward, backward, step. */
+typedef struct Entry {
+	int   kind;                    /* FxrtForward ... */
+	const char *tag;               /* of its tables: "f", "b", "s" */
+	Module *mod;
+	Plan *const *plan;             /* one for each target */
+	Ports in, out;
+} Entry;
+
+/* A tensor that belongs to the context: a buffer that changes, a parameter that may be replaced. */
+typedef struct State {
+	Str   name, fqn;
+	const Input *in;
+	uint64_t offset, bytes;
+	bool  written;
+} State;
+
+/* A tensor of the saved buffer. */
+typedef struct Saved {
+	Str   name;
+	const Type *type;
+	const Sym *offset, *count;
+	bool  donated;
+} Saved;
+
 typedef struct Artifact {
 	Ctx  *cx;
 	Arena *a;
 	const EmitOptions *opt;
-	Module *mod;
+	Module *mod;                   /* forward's */
 	const char *p;                 /* prefix of hidden symbols: "mlp__" */
-	VEC(Port) in;
-	VEC(Port) out;
-	VEC(int) state;                /* indices in Module.in of the buffers that change */
+	Entry entry[3]; int nentry;    /* the first is forward */
+	VEC(State) state;
+	VEC(Saved) saved;
+	VEC(int) kept;                 /* inputs of forward whose address is saved */
+	const Sym *savedsize;          /* NULL: no backward */
+	bool  donates, random;
 	VEC(const Sym *) sym;          /* free sizes, those bound at the door first */
 	int   nsize;                   /* how many of them the caller gives */
 	VEC(KernelUnit) unit;
@@ -36,17 +67,20 @@ typedef struct Artifact {
 	VEC(Konst) konst;
 	Map   konstof;                 /* data -> index + 1 */
 	uint64_t nkonst;               /* bytes of all */
-	uint64_t nstate, arena;        /* arena: bytes when no size is free, else 0 */
-	uint64_t signature;
+	uint64_t nstate;
+	uint64_t arena, arenamax;      /* when no size is free, else 0: of a forward call, of any */
+	uint64_t signature, build;
 	VEC(int64_t) expr;             /* all size expressions */
 	Map   exprof;                  /* Sym -> position + 1 */
 } Artifact;
 
-enum { CtxBytes = 256 };               /* room for fxrt_ctx and alignment; rt checks */
-
 bool  artifact_new(Ctx *, const EmitOptions *, Artifact *);
 void  artifact_tables(Artifact *, Data *);
 int   artifact_sym(const Artifact *, const Sym *);     /* -1 */
+int   artifact_state(const Artifact *, const Input *); /* by its name in the model; -1 */
+int   artifact_kept(const Artifact *, const Input *);  /* likewise, in kept; -1 */
+const Entry *artifact_entry(const Artifact *, int kind);   /* NULL */
+size_t artifact_ctxsize(const Artifact *);
 /* How the C function writes the type of a port: "float", "int64_t", "uint16_t". */
 const char *port_ctype(const Port *);
 Str   c_identifier(Ctx *, const char *);

@@ -81,12 +81,13 @@ typedef struct Kernel {
 
 /* ---- the plan ---------------------------------------------------------------- */
 
-enum home { HomeInput, HomeOutput, HomeConst, HomeState, HomeArena, HomeScratch };
+enum home { HomeInput, HomeOutput, HomeConst, HomeState, HomeArena, HomeScratch, HomeSaved };   /* Saved: in the buffer from forward to backward */
 typedef struct Buf {
 	Str   name;
 	enum home home;
 	enum dtype dt;
-	int   index;           /* HomeInput: which of Module.in; HomeOutput: which of Module.out; HomeState: which of Module.in (the buffer) */
+	int   index;           /* HomeInput: which of Module.in; HomeOutput: which of Module.out; HomeState: which of Module.in (the buffer);
+	                          HomeSaved: which of Module.out (forward), of Module.in (backward) */
 	const Sym *count;      /* elements */
 	const Sym *offset;     /* HomeArena, HomeScratch: bytes from the start of the arena */
 	int   first, last;     /* steps between which it lives */
@@ -134,7 +135,7 @@ const Target *target_find(const char *name);
 typedef struct LowerOptions {
 	const Target *target;
 	int  threads;            /* workers to plan scratch for; 1: serial */
-	bool fastmath, nofuse, nopack, novector;
+	bool fastmath, nofuse, nopack, novector, noreinplace;
 	bool keepweights;        /* weights stay in their own form and are packed at load (-fweights=extern) */
 	FILE *info;              /* -fopt-info-fuse: why two nodes were (not) fused; NULL */
 } LowerOptions;

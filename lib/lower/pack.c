@@ -21,6 +21,8 @@ weightof(Lower *lo, Val *v)
 	for (int i = 0; i < m->in.n; i++)
 		if (m->in.v[i].val == v) {
 			const Input *in = &m->in.v[i];
+			if (in->updatable)
+				return NULL;
 			for (int o = 0; o < m->out.n; o++)
 				if (m->out.v[o].target && (m->out.v[o].target == in->target || m->out.v[o].target == in->name) &&
 				    m->out.v[o].kind != ResUser)

@@ -1,7 +1,8 @@
 /* plan.c - steps, buffers, and where buffers lie.
  *
  * A buffer is an input, an output, a constant, a state (a buffer of the model
- * that it changes) or a piece of the arena.  A result is written straight into
+ * that it changes, a parameter that may be replaced), a tensor that forward
+ * saves for backward, or a piece of the arena.  A result is written straight into
  * the caller's buffer where it can be; what cannot (an input given back, a value
  * given twice, a mutated input or state, which must be read before it is
  * written) is copied by steps at the end.
@@ -49,8 +50,8 @@ inputbuf(Planning *w, int i)
 	const Type *t = in->val->type;
 
 	if (in->kind != InUser && in->weight && in->weight->data)
-		return weightbuf(w, in->val, in->weight, input_written(w->m, in) ? HomeState : HomeConst, i);
-	return addbuf(w, (Buf){.name = in->name, .home = HomeInput, .dt = t->dt, .index = i,
+		return weightbuf(w, in->val, in->weight, in->updatable || input_written(w->m, in) ? HomeState : HomeConst, i);
+	return addbuf(w, (Buf){.name = in->name, .home = in->kind == InSaved ? HomeSaved : HomeInput, .dt = t->dt, .index = i,
 	                       .count = type_numel(w->lo->cx, t)});
 }
 
@@ -258,10 +259,11 @@ groupstep(Planning *w, Group *gr)
 
 /* ---- results -------------------------------------------------------------------------------- */
 
+/* The caller's: outputs, bases of outputs, gradients. */
 static bool
 isuser(const Output *o)
 {
-	return o->kind == ResUser || o->kind == ResLoss;
+	return o->kind == ResUser || o->kind == ResLoss || o->kind == ResBase || o->kind == ResGradParam || o->kind == ResGradUser;
 }
 
 /* A leaf that is a result, or will be written over an input, gets a copy of its own: a
@@ -322,17 +324,23 @@ copyleaves(Lower *lo, Val **v, int n)
 			v[i] = copyof(lo, v[i], nval + (uint32_t)i);
 }
 
-/* The first user result that a root is becomes its home. */
+static Buf
+resultbuf(Planning *w, Val *v, int i)
+{
+	const Output *o = &w->m->out.v[i];
+
+	return (Buf){.name = o->name ? o->name : v->name, .home = o->kind == ResSaved ? HomeSaved : HomeOutput,
+	             .dt = v->type->dt, .index = i, .count = type_numel(w->lo->cx, v->type)};
+}
+
+/* The first user result that a root is becomes its home, else the first saved one. */
 static void
 outputbufs(Planning *w, Val **v, int n)
 {
-	for (int i = 0; i < n; i++) {
-		if (!v[i] || i >= w->m->out.n || !isuser(&w->m->out.v[i]) || w->lo->bufof[v[i]->id] >= 0)
-			continue;
-		w->lo->bufof[v[i]->id] = addbuf(w, (Buf){
-			.name = w->m->out.v[i].name ? w->m->out.v[i].name : v[i]->name, .home = HomeOutput,
-			.dt = v[i]->type->dt, .index = i, .count = type_numel(w->lo->cx, v[i]->type)});
-	}
+	for (int saved = 0; saved < 2; saved++)
+		for (int i = 0; i < n && i < w->m->out.n; i++)
+			if (v[i] && (saved ? w->m->out.v[i].kind == ResSaved : isuser(&w->m->out.v[i])) && w->lo->bufof[v[i]->id] < 0)
+				w->lo->bufof[v[i]->id] = addbuf(w, resultbuf(w, v[i], i));
 }
 
 /* The buffer that result i is copied to; -1: none, it is there already. */
@@ -341,12 +349,8 @@ target(Planning *w, const Output *o, Val *v, int i)
 {
 	const Buf *b = &w->plan->buf.v[w->lo->bufof[v->id]];
 
-	if (isuser(o)) {
-		if (b->home == HomeOutput && b->index == i)
-			return -1;
-		return addbuf(w, (Buf){.name = o->name, .home = HomeOutput, .dt = v->type->dt, .index = i,
-		                       .count = type_numel(w->lo->cx, v->type)});
-	}
+	if (isuser(o) || o->kind == ResSaved)
+		return (b->home == HomeOutput || b->home == HomeSaved) && b->index == i ? -1 : addbuf(w, resultbuf(w, v, i));
 	for (int k = 0; k < w->m->in.n; k++) {
 		Input *in = &w->m->in.v[k];
 		bool hit = o->kind == ResUserMut ? o->target == in->name

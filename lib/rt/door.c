@@ -90,8 +90,8 @@ fxrt_check_sizes(const fxrt_model *m, const int64_t *sym, fxcc_error *e)
 			e->lo = s->lo;
 			e->hi = s->hi;
 		}
-		return fxrt_fail(e, FXCC_ESHAPE, m->in[s->in].name, "%s: size %d (%s) is %lld, not in [%lld, %lld]",
-		                 m->in[s->in].name, s->dim, s->name, (long long)sym[i], (long long)s->lo, (long long)s->hi);
+		return fxrt_fail(e, FXCC_ESHAPE, m->entry->in[s->in].name, "%s: size %d (%s) is %lld, not in [%lld, %lld]",
+		                 m->entry->in[s->in].name, s->dim, s->name, (long long)sym[i], (long long)s->lo, (long long)s->hi);
 	}
 	for (int i = 0; i < m->nguard; i++) {
 		int bad = 0;
@@ -148,23 +148,27 @@ overlap(const char *a, uint64_t na, const char *b, uint64_t nb)
 
 /* What is written overlaps nothing else. */
 int
-fxrt_check_overlap(const fxrt_model *m, const int64_t *sym, void *const *in, void *const *out, fxcc_error *e)
+fxrt_check_overlap(const fxrt_run *r)
 {
-	int n = m->nin + m->nout;
+	const fxrt_entry *en = r->en;
+	uint64_t size[2 * FxrtMaxBuf];
+	int n = en->nin + en->nout;
 
-	for (int i = 0; i < n; i++) {
-		const fxrt_port *p = i < m->nin ? &m->in[i] : &m->out[i - m->nin];
-		const void *a = i < m->nin ? in[i] : out[i - m->nin];
-		if (i < m->nin && !p->written)
+	for (int i = 0; r->cx->model->checkalias && i < n; i++)
+		size[i] = span(i < en->nin ? &en->in[i] : &en->out[i - en->nin], r->sym);
+	for (int i = 0; r->cx->model->checkalias && i < n; i++) {
+		const fxrt_port *p = i < en->nin ? &en->in[i] : &en->out[i - en->nin];
+		const void *a = i < en->nin ? r->in[i] : r->out[i - en->nin];
+		if (a == NULL || (i < en->nin && !p->written))
 			continue;
-		uint64_t size = span(p, sym);
 		for (int j = 0; j < n; j++) {
-			const fxrt_port *q = j < m->nin ? &m->in[j] : &m->out[j - m->nin];
-			if (j == i || !overlap(a, size, j < m->nin ? in[j] : out[j - m->nin], span(q, sym)))
+			const fxrt_port *q = j < en->nin ? &en->in[j] : &en->out[j - en->nin];
+			const void *b = j < en->nin ? r->in[j] : r->out[j - en->nin];
+			if (j == i || b == NULL || !overlap(a, size[i], b, size[j]))
 				continue;
-			if (e)
-				e->index = i;
-			return fxrt_fail(e, FXCC_EALIAS, p->name, "%s is written and overlaps %s", p->name, q->name);
+			if (r->err)
+				r->err->index = i;
+			return fxrt_fail(r->err, FXCC_EALIAS, p->name, "%s is written and overlaps %s", p->name, q->name);
 		}
 	}
 	return 0;
@@ -199,7 +203,7 @@ shape_error(const fxrt_port *p, int index, int dim, int64_t got, int64_t want, f
 
 /* One tensor against its port: pointer, device, dtype, rank, sizes. */
 int
-fxrt_check_tensor(const fxrt_port *p, const DLTensor *t, int index, const int64_t *sym, int output, fxcc_error *e)
+fxrt_check_tensor(const fxrt_port *p, const DLTensor *t, int index, const int64_t *sym, fxcc_error *e)
 {
 	DLDataType want = fxrt_dltype(p->dtype);
 	int64_t n = 1;
@@ -226,6 +230,27 @@ fxrt_check_tensor(const fxrt_port *p, const DLTensor *t, int index, const int64_
 		return fxrt_fail(e, FXCC_EARG, p->name, "%s: a null pointer", p->name);
 	if (((uintptr_t)t->data + t->byte_offset) % (want.bits >= 8 ? want.bits / 8 > 8 ? 8 : want.bits / 8 : 1))
 		return fxrt_fail(e, FXCC_EALIGN, p->name, "%s: not aligned to its element size", p->name);
-	(void)output;
 	return 0;
+}
+
+/* Do the strides of t agree with those that the code was compiled for? */
+int
+fxrt_check_strides(const fxrt_port *p, const DLTensor *t, const int64_t *sym, int output, fxcc_error *e)
+{
+	int64_t want = 1;
+	int bad = 0, agree = 1;
+
+	for (int d = 0; d < p->rank; d++)
+		if (t->shape[d] == 0)
+			return 0;
+	for (int d = p->rank - 1; d >= 0; d--) {
+		int64_t w = p->stride ? fxrt_eval(p->stride[d], sym, &bad) : want;
+		if (t->shape[d] != 1 && (t->strides ? t->strides[d] : want) != w)
+			agree = 0;
+		want *= t->shape[d];
+	}
+	if (agree && !bad)
+		return 0;
+	return output ? fxrt_fail(e, FXCC_ESTRIDE, p->name, "%s: outputs are row-major contiguous", p->name)
+	              : fxrt_fail(e, FXCC_ESTRIDE, p->name, "%s: its strides differ from those that the model was compiled for", p->name);
 }

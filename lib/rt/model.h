@@ -26,11 +26,12 @@ enum fxrt_expr {
 
 typedef void fxrt_kernel(void *const *buf, const int64_t *sym, int64_t begin, int64_t end);
 
-enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch };
+/* Saved: a tensor of the saved buffer.  Kept: an input of forward whose address is in that buffer. */
+enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch, FxrtHomeSaved, FxrtHomeKept };
 enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize };
 
 typedef struct fxrt_buf {
-	int32_t home, index;           /* index: of the port or the state */
+	int32_t home, index;           /* index: of the port, state, saved tensor or kept input */
 	int32_t dtype, width;          /* width: bytes of an element */
 	const int64_t *count;          /* elements */
 	const int64_t *offset;         /* arena: bytes */
@@ -62,6 +63,8 @@ typedef struct fxrt_version {
  * the value of that input; in -1: by a step. */
 typedef struct fxrt_sym { const char *name; int64_t lo, hi; int32_t in, dim; int64_t mul, add; } fxrt_sym;
 
+enum { FxrtNeeded, FxrtZeros, FxrtOne };   /* what stands for an input that is not given */
+
 /* An input or output of the entry points, in the order of the header. */
 typedef struct fxrt_port {
 	const char *name;
@@ -71,12 +74,25 @@ typedef struct fxrt_port {
 	const int64_t *value;          /* an output that is a size: its value; else NULL */
 	int32_t alias;                 /* output: the input whose value it is, -1 */
 	int32_t written;               /* input: 1 if it is written back */
+	int32_t absent;                /* input: FxrtNeeded ... */
+	int32_t optional;              /* output: may be NULL (gradients) */
 } fxrt_port;
 
 typedef struct fxrt_guard { const int64_t *expr; const char *text; } fxrt_guard;
 
-/* A buffer that the model changes; every context has its own, this is the first value. */
-typedef struct fxrt_state { const char *name; uint64_t konst, offset, bytes; } fxrt_state;
+/* A buffer that the model changes, or a parameter that may be replaced; this is its first value. */
+typedef struct fxrt_state { const char *name, *fqn; uint64_t konst, offset, bytes; } fxrt_state;
+
+/* A tensor of the saved buffer, bytes from its start. */
+typedef struct fxrt_saved { const int64_t *offset, *count; int32_t width, donated; } fxrt_saved;
+
+/* A function of the library: its own arguments and steps; all else is shared. */
+enum { FxrtForward, FxrtBackward, FxrtStep };
+typedef struct fxrt_entry {
+	int32_t kind, nin, nout, nversion;
+	const fxrt_port *in, *out;
+	const fxrt_version *version;   /* best last; the same CPUs in every entry */
+} fxrt_entry;
 
 typedef struct fxrt_own {              /* what the simple entry uses, zero at first */
 	volatile int32_t lock, ready;
@@ -87,50 +103,98 @@ typedef struct fxrt_own {              /* what the simple entry uses, zero at fi
 typedef struct fxrt_model {
 	const fxcc_module *module;
 	const uint8_t *konst;          /* all constants */
-	uint64_t signature, state, arena;  /* state: bytes of all states; arena: bytes if no size is free, else 0 */
-	int32_t nsym, nin, nout, nguard, nstate, nversion;
-	const fxrt_sym *sym;
-	const fxrt_port *in, *out;
+	uint64_t signature, build;     /* build: what forward and backward share */
+	uint64_t state, arena;         /* state: bytes of all states; arena: bytes of ownarena */
+	int32_t nsym, nguard, nstate, nsaved, nkept, nentry;
+	int32_t donates, checkalias;
+	const fxrt_sym *sym;           /* of all entries; forward's arguments give the first */
 	const fxrt_guard *guard;
 	const fxrt_state *states;
-	const fxrt_version *version;   /* best last */
+	const fxrt_saved *saved;
+	const int32_t *kept;           /* inputs of forward */
+	const int64_t *savedsize;      /* bytes; NULL: no backward */
+	const fxrt_entry *entry;       /* the first is forward */
 	const fxcc_pool *(*pool)(void);    /* the library's own threads, or NULL */
 	fxrt_own *own;
 	void *ownctx, *ownarena;       /* static memory for them; NULL: from malloc */
 } fxrt_model;
 
+/* What a saved buffer begins with; nsym sizes and nkept addresses follow, then the tensors. */
+enum { FxrtFilled = 1, FxrtUsed = 2 };
+typedef struct fxrt_head {
+	uint64_t magic, build, bytes, key;
+	volatile uint32_t state;
+	uint32_t nsym;
+	uint64_t reserved[3];
+} fxrt_head;
+#define FXRT_MAGIC UINT64_C(0x6465766173637866)    /* "fxcsaved" */
+
 /* A context: made by init in the caller's memory. */
-enum { FxrtMaxSym = 128, FxrtMaxRank = 16, FxrtMaxBuf = 512 };
+enum { FxrtMaxSym = 128, FxrtMaxRank = 16, FxrtMaxBuf = 512, FxrtAlign = 64 };
 typedef struct fxrt_ctx {
 	const fxrt_model *model;
-	const fxrt_version *version;
 	const fxcc_pool *pool;
-	unsigned char *arena, *state;
+	unsigned char *arena, *state, *ownstate;
 	uint64_t narena;
-	uint64_t seed, calls;
+	uint64_t seed, offset;
+	int32_t version;               /* of every entry; -1: none for this CPU */
 } fxrt_ctx;
 
-/* run.c */
+/* A call in progress. */
+typedef struct fxrt_run {
+	fxrt_ctx *cx;
+	const fxrt_entry *en;
+	const fxrt_version *v;
+	void *const *in, *const *out;
+	unsigned char *saved;          /* NULL: none */
+	void *const *kept;
+	uint64_t key;                  /* of random numbers */
+	int64_t sym[FxrtMaxSym];
+	fxcc_error *err;
+	int bad;
+} fxrt_run;
+
+/* expr.c */
 int64_t fxrt_eval(const int64_t *expr, const int64_t *sym, int *bad);
-int  fxrt_simple(const fxrt_model *, const int64_t *size, const void *const *in, void *const *out);
+/* run.c */
+int fxrt_steps(fxrt_run *);
+int fxrt_arena_check(const fxrt_ctx *, int64_t need, fxcc_error *);
+/* context.c */
+const fxrt_entry *fxrt_entry_of(const fxrt_model *, int kind);
+int     fxrt_version_for(const fxrt_model *);
+size_t  fxrt_ctx_bytes(const fxrt_model *);
+fxrt_ctx *fxrt_ctx_make(const fxrt_model *, void *mem);
+int64_t fxrt_round(int64_t bytes, int *bad);
+int64_t fxrt_port_bytes(const fxrt_port *, const int64_t *sym, int *bad);
+int64_t fxrt_forward_need(const fxrt_model *, int version, const int64_t *sym, int *bad);
 int32_t fxrt_init(const fxrt_model *, void *mem, size_t n, uint64_t signature, const fxcc_config *, void **ctx, fxcc_error *);
-int32_t fxrt_bind(void *ctx, const void *weights, size_t n, fxcc_error *);
-int32_t fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *saved, fxcc_error *);
-int32_t fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *);
+int32_t fxrt_bind(void *ctx, void *state, size_t n, fxcc_error *);
+int32_t fxrt_reset(void *ctx, fxcc_error *);
+int32_t fxrt_seed(void *ctx, uint64_t seed, uint64_t offset, fxcc_error *);
+int32_t fxrt_rng(void *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *);
+void    fxrt_fini(void *ctx);
+void   *fxrt_state_of(void *ctx, int32_t i);
+void   *fxrt_state_named(void *ctx, const char *name);
 int32_t fxrt_arena_need(const fxrt_model *, const int64_t *const *shape, size_t *arena, size_t *saved, fxcc_error *);
 size_t  fxrt_arena_size(const fxrt_model *, const int64_t *size);
 size_t  fxrt_saved_size(const fxrt_model *, const int64_t *size);
 int32_t fxrt_out_shape(const fxrt_model *, const int64_t *const *in, int64_t *const *out, fxcc_error *);
-void    fxrt_fini(void *ctx);
-void   *fxrt_state_of(void *ctx, int32_t i);
+/* forward.c */
+int32_t fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *saved, fxcc_error *);
+int32_t fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *);
+int  fxrt_simple(const fxrt_model *, const int64_t *size, const void *const *in, void *const *out);
+/* backward.c */
+int32_t fxrt_backward(void *ctx, void *saved, const DLTensor *const *gout, DLTensor *const *gin, uint32_t accumulate, fxcc_error *);
+int32_t fxrt_backward_struct(void *ctx, void *saved, const void *args, fxcc_error *);
 /* door.c */
 int fxrt_fail(fxcc_error *, int code, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int fxrt_check_sizes(const fxrt_model *, const int64_t *sym, fxcc_error *);
 int64_t fxrt_size_of(const fxrt_sym *, int64_t dim);
 int fxrt_check_found(const fxrt_model *, int32_t sym, int64_t value, fxcc_error *);
-int fxrt_check_overlap(const fxrt_model *, const int64_t *sym, void *const *in, void *const *out, fxcc_error *);
+int fxrt_check_overlap(const fxrt_run *);
 int fxrt_bind_shapes(const fxrt_model *, const int64_t *const *shape, int64_t *sym, fxcc_error *);
-int fxrt_check_tensor(const fxrt_port *, const DLTensor *, int index, const int64_t *sym, int output, fxcc_error *);
+int fxrt_check_tensor(const fxrt_port *, const DLTensor *, int index, const int64_t *sym, fxcc_error *);
+int fxrt_check_strides(const fxrt_port *, const DLTensor *, const int64_t *sym, int output, fxcc_error *);
 int fxrt_cpu_level(void);
 DLDataType fxrt_dltype(int dtype);
 /* pool.c: the buffers of a kernel; scratch lies stride bytes further on for each part */
