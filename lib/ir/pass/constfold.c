@@ -28,7 +28,7 @@ note_weights(Fold *f)
 
 	for (int i = 0; i < m->in.n; i++) {
 		Input *in = &m->in.v[i];
-		if (in->val && in->kind != InUser && in->weight && in->weight->data && !input_written(m, in))
+		if (in->val && in->kind != InUser && in->weight && in->weight->data && !in->updatable && !input_written(m, in))
 			f->weight[in->val->id] = in->weight;
 	}
 }
