@@ -103,6 +103,10 @@ input(Fn *f, Str name, Val *val, const SigLine *sig)
 		                   !(in.target && named(&r->frozen, in.target));
 	if (named(&r->wrt, name))
 		in.requires_grad = true;
+	if (r->joint && !sig && strncmp(name, "tangents", 8) == 0)
+		in.kind = InTangent;
+	if (in.kind == InTangent)
+		r->mod->train = true;
 	in.nonleaf = named(&r->nonleaf, name);
 	for (int i = 0; i < r->storage.n; i++)
 		if (strcmp(r->storage.v[i].name, name) == 0)
@@ -307,6 +311,30 @@ collect(Fn *f, const Tv *v, Args *list, const char *key)
 	return true;
 }
 
+/* The last results of a joint graph are the gradients of its primals, None where there is none. */
+static bool
+gradients(Fn *f)
+{
+	Module *m = f->r->mod;
+	const Arg *list = m->main->last->arg[0].list.v;
+	int k = m->out.n;
+
+	for (int i = 0; i < m->in.n; i++)
+		k -= m->in.v[i].kind != InTangent;
+	if (k < 0)
+		return fn_fail(f, NULL, "a joint graph returns a gradient for each of its primals");
+	for (int i = 0; i < m->in.n; i++) {
+		Input *in = &m->in.v[i];
+
+		if (in->kind == InTangent)
+			continue;
+		m->out.v[k].kind = in->kind == InParam ? ResGradParam : ResGradUser;
+		m->out.v[k].target = in->kind == InParam ? in->target : in->name;
+		in->requires_grad = list[k++].kind != ArgNone;
+	}
+	return true;
+}
+
 bool
 fn_return(Fn *f, const Tv *v)
 {
@@ -350,7 +378,7 @@ fn_return(Fn *f, const Tv *v)
 		vec_push(r->a, &r->mod->out, o);
 	}
 	node_output(f->g, &(Arg){.kind = ArgList, .list = {kept.v, kept.n}}, f->loc);
-	return true;
+	return !r->joint || gradients(f);
 }
 
 /* ---- naming nodes ------------------------------------------------------------------------------ */

@@ -1,17 +1,193 @@
-/* partition.c - cut a joint graph in two. */
-#include "partition/partition.h"
+/* partition.c - cut a joint graph in two.
+ *
+ * The order of things: the graph is tidied, seen as FX sees it (fx.c), what is saved is chosen
+ * (budget.c, mincut.c, default.c), the two modules are made (extract.c), the backward part is
+ * put in the order of autograd, and it is found out which saved values only backward reads, so
+ * that it may write over them.
+ */
+#include "partition/part.h"
+
+static bool
+checkpointed(const Graph *g)
+{
+	FOREACH_NODE(g, n)
+		if (n->recompute == PreferRecompute || n->recompute == MustRecompute)
+			return true;
+	return false;
+}
+
+static bool
+isjoint(const Module *m)
+{
+	const Arg *list = m->main->last ? &m->main->last->arg[0] : NULL;
+
+	for (int i = 0; i < m->out.n; i++)
+		if (res_isgrad(&m->out.v[i]))
+			return list && list->list.n == m->out.n;
+	return false;
+}
+
+/* ---- donated buffers -------------------------------------------------------------- */
+
+typedef struct Roots { const Joint *j; bool *taken; } Roots;
+
+static void
+take(const Roots *r, const Val *v)
+{
+	int i = r->j->of[v->id];
+
+	if (i >= 0 && r->j->v[i].root >= 0)
+		r->taken[r->j->v[i].root] = true;
+}
+
+/* Saved tensors in whose memory lies no input, no result of the program, no gradient. */
+static bool *
+owned(const Joint *j)
+{
+	Roots r = {j, NEWN(j->a, bool, j->n + 1)};
+	const Arg *list = &j->g->last->arg[0];
+
+	for (int i = 0; i < j->m->in.n; i++)
+		if (j->m->in.v[i].val && j->m->in.v[i].kind != InTangent)
+			take(&r, j->m->in.v[i].val);
+	for (int i = 0; i < list->list.n; i++)
+		if (list->list.v[i].kind == ArgVal)
+			take(&r, list->list.v[i].use->val);
+	return r.taken;
+}
+
+/* An operator that changes what memory a tensor has: nothing is known then. */
+static bool
+resets(const Graph *g)
+{
+	FOREACH_NODE(g, n)
+		if (op_is(n->op, "aten.set_") || op_is(n->op, "aten.resize_"))
+			return true;
+	return false;
+}
+
+static void
+donate(const Joint *j, const bool *taken, const int *root)
+{
+	Module *b = j->m->backward;
+	Meta *meta = j->m->meta;
+	int nsym = 0;
+
+	for (int i = 0; i < b->in.n; i++) {
+		Input *in = &b->in.v[i];
+		const Type *t = in->val->type;
+
+		nsym += in->kind == InSaved && t->kind == TySym;
+		if (in->kind == InSaved && t->kind == TyTensor)
+			in->donated = !resets(j->g) && (root[i] < 0 || !taken[root[i]]);
+		if (meta && in->donated)
+			vec_push(ctx_arena(j->cx), &meta->donated, i);
+	}
+	if (meta) {
+		meta->nsymsaved = nsym;
+		meta->partitioned = true;
+	}
+}
+
+/* ---- the whole ------------------------------------------------------------------------- */
+
+static bool
+cut(Module *m, const PartOptions *o, Arena *a)
+{
+	bool mincut = o->how == PartMincut, ac = checkpointed(m->main), *taken;
+	int *root;
+	Joint *j;
+	Cut c = {0};
+
+	if (!tidy(m, mincut) || !tidy_tags(m, !mincut))
+		return false;
+	j = joint_new(m, a, o);
+	taken = owned(j);
+	if (!mincut)
+		choose_default(j, &c);
+	else if (!choose(j, &c))
+		return false;
+	if (o->mincut)
+		explain_cut(j, &c, o->mincut);
+	if (o->info)
+		explain_saved(j, &c, o->info);
+	root = extract(j, &c.saved);
+	donate(j, taken, root);
+	return !(mincut || ac) || order_backward(m->backward);
+}
 
 bool
 partition(Module *m, const PartOptions *o)
 {
-	(void)o;
-	error(m->cx, NOLOC, "joint graphs cannot be cut yet");
+	Arena *a;
+	bool ok;
+
+	if (!isjoint(m)) {
+		error(m->cx, NOLOC, "this is no joint graph: it has no gradients");
+		return false;
+	}
+	a = arena_new();
+	ok = cut(m, o, a);
+	arena_free(a);
+	return ok;
+}
+
+/* ---- what need not be saved --------------------------------------------------------------- */
+
+static Input *
+held(Module *m, Str name)
+{
+	for (int i = 0; i < m->in.n; i++)
+		if (m->in.v[i].val && m->in.v[i].name == name)
+			return &m->in.v[i];
+	return NULL;
+}
+
+static bool
+written(const Module *m, const Input *in)
+{
+	if (input_written(m, in))
+		return true;
+	for (const Use *u = in->val->uses; u; u = u->next)
+		if (op_mutable(u->user->op))
+			return true;
 	return false;
 }
 
+/* Forward does not hand on what backward can find itself: parameters, buffers and constants that
+ * nobody writes.  Sizes stay, so that backward knows its shapes first. */
 bool
 partition_share(Module *m)
 {
-	(void)m;
+	Module *b = m->backward;
+	Arena *a = ctx_arena(m->cx);
+	const Arg *list = &m->main->last->arg[0];
+	VEC(Arg) arg = {0};
+	int k = 0;
+
+	for (int i = 0; i < m->out.n; i++) {
+		Output o = m->out.v[i];
+		Input *from = o.kind == ResSaved && list->list.v[i].kind == ArgVal ? held(m, list->list.v[i].use->val->name) : NULL;
+		Input *to = from ? held(b, o.target) : NULL;
+
+		if (!to || to->kind != InSaved || from->kind == InUser || from->val != list->list.v[i].use->val || written(m, from)) {
+			vec_push(a, &arg, list->list.v[i]);
+			m->out.v[k++] = o;
+			continue;
+		}
+		to->kind = from->kind;
+		to->target = from->target;
+		to->argname = from->argname;
+		to->persistent = from->persistent;
+		to->updatable = from->updatable;
+		to->weight = from->weight;
+		to->donated = false;
+		if (from->weight)
+			vec_push(a, &b->weight, from->weight);
+	}
+	if (k == m->out.n)
+		return true;
+	m->out.n = k;
+	node_setargs(m->main->last, &(Arg){.kind = ArgList, .list = {arg.v, arg.n}}, 1);
 	return true;
 }

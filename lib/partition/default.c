@@ -1,0 +1,53 @@
+/* default.c - the partitioner that leaves every operator where the program has it.
+ *
+ * What stands before the first node of the derivative is forward; all of its values that the
+ * rest reads are saved, but for regions that are checkpointed.  Of a tensor of which only the
+ * size is read, the size is saved.
+ */
+#include "partition/part.h"
+
+/* The end of the forward part: by the marks of differentiation, else by what the results need. */
+static int
+boundary(const Joint *j)
+{
+	int last = 0;
+	bool marked = false;
+
+	for (int i = 0; i < j->n; i++)
+		marked |= j->v[i].node->backward;
+	for (int i = 0; i < j->n; i++) {
+		const Fx *x = &j->v[i];
+
+		if (!x->tangent && !op_mutable(x->node->op) && (marked ? !x->node->backward && !x->closure : x->fw))
+			last = i;
+	}
+	return last;
+}
+
+static bool
+read_beyond(const Joint *j, const Fx *x, int last)
+{
+	if (x->output && x->bw)
+		return true;
+	for (int k = 0; k < x->nuser; k++)
+		if (j->user[x->user + k] > last && !j->v[j->user[x->user + k]].sym)
+			return true;
+	return false;
+}
+
+void
+choose_default(Joint *j, Cut *c)
+{
+	int last = boundary(j);
+
+	*c = (Cut){.why = NEWN(j->a, const char *, j->n + 1), .cannot = NEWN(j->a, const char *, j->n + 1),
+	           .weight = NEWN(j->a, int64_t, j->n + 1)};
+	for (int i = 0; i <= last; i++) {
+		const Fx *x = &j->v[i];
+
+		if (x->tangent || !x->val || !x->live || (x->node->op == &opplaceholder && !x->primal))
+			continue;
+		if (x->sym || x->node->recompute == MustSave || (read_beyond(j, x, last) && !fx_mustrecompute(x)))
+			vec_push(j->a, &c->saved, i);
+	}
+}

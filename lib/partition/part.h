@@ -1,0 +1,119 @@
+/* part.h - what the files of the partitioner share.
+ *
+ *   optype.c    what PyTorch's lists say of an operator (oplist.def)
+ *   tidy.c      before the cut: dead nodes, equal nodes, tags of checkpointing
+ *   fx.c        the joint graph as FX sees it; what belongs to forward, what to backward
+ *   weigh.c     what a value costs, what may not be recomputed
+ *   flow.c      the minimum cut of a network
+ *   mincut.c    the network of a graph, its cut
+ *   budget.c    which cut fits a budget of memory
+ *   default.c   the other partitioner: saves what the forward part hands on
+ *   extract.c   two modules out of one
+ *   order.c     the backward part in the order of autograd
+ *   explain.c   why
+ *   partition.c the whole
+ */
+#ifndef PART_H
+#define PART_H
+#include "partition/partition.h"
+
+/* ---- operators ------------------------------------------------------------- */
+
+enum { OpRecompute = 1, OpRandomList = 2, OpIntensive = 4, OpViewList = 8 };
+unsigned optype(const Module *, const OpDef *);
+static inline bool optype_fusible(unsigned t) { return (t & (OpRecompute | OpRandomList)) != 0; }
+bool    op_draws(const Node *);                /* random, and not known to draw nothing (dropout_p 0) */
+bool    op_is(const OpDef *, const char *packet);
+double  node_flops(const Node *);              /* multiplications and additions of products, at least 1 */
+int64_t sym_hint(const Sym *);                  /* the value that is assumed for a size */
+
+/* ---- the graph as FX sees it ------------------------------------------------- */
+
+/* A node of PyTorch's graph: a placeholder, a node with its one result, a node of several
+ * results as a whole, or one of these results that is used (a getitem).  In order: users
+ * come later. */
+typedef struct Fx {
+	Node *node;
+	Val  *val;              /* NULL: a node of several results, or of none */
+	int   tuple;            /* of a getitem: the node that it takes from; else -1 */
+	int   user, nuser;      /* Joint.user[user .. user+nuser-1], each once, ascending */
+	bool  output;           /* the output node reads it */
+	bool  primal, tangent, sym, live;
+	bool  stat;             /* a parameter or buffer: free to save */
+	bool  epilogue;         /* an input that the caller writes after the forward part */
+	bool  fw, bw, closure;  /* needed by forward's results; by backward's; depends on a tangent */
+	unsigned type;          /* Op... */
+	int   order;            /* among those with fw */
+	int   dist;             /* steps to what is not fw; Far: never */
+	int   root;             /* whose memory it is in; -1: it has none */
+	int64_t bytes;          /* symbolic sizes by their hints */
+} Fx;
+enum { Far = 1000000000 };
+
+typedef struct Joint {
+	Module *m;
+	Graph  *g;
+	Ctx    *cx;
+	Arena  *a;              /* of the pass */
+	const PartOptions *o;
+	Fx     *v;
+	int     n;
+	int    *user;
+	int    *of;             /* by value id: its Fx; -1 */
+	int    *first;          /* by node id: its Fx (the tuple, if it has one); -1 */
+	Map     held;           /* Sym -> Val, the first value that is that size */
+} Joint;
+
+Joint  *joint_new(Module *, Arena *, const PartOptions *);
+bool    fx_fusible(const Joint *, int a, int b);
+bool    fx_mustrecompute(const Fx *);
+bool    res_isgrad(const Output *);
+bool    op_mutable(const OpDef *);
+
+/* Calls fn for the Fx of everything that a node reads, sizes included; may repeat. */
+void    node_reads(const Joint *, const Node *, void (*fn)(void *, int), void *arg);
+
+/* tidy.c */
+bool    tidy(Module *, bool mincut);
+bool    tidy_tags(Module *, bool isdefault);
+
+/* ---- cuts -------------------------------------------------------------------------- */
+
+typedef struct Bans { bool far, chains, material, allowlist, reduction; } Bans;
+
+typedef VEC(int) Ints;
+
+typedef struct Cut {
+	Ints  saved;            /* in order */
+	Ints  banned;           /* in the order in which they were */
+	const char **why;       /* by Fx: why it may not be recomputed; NULL */
+	const char **cannot;    /* by Fx: why it may not be saved; NULL */
+	int64_t *weight;        /* by Fx; -1: infinite */
+	int64_t  flow;
+} Cut;
+
+const char *ban_reason(const Joint *, int, const Bans *);
+void    ban_far(Joint *, const Bans *, Cut *, bool (*ban)(void *, int, const char *), void *arg);
+int64_t fx_weight(const Joint *, int, const char **cannot);
+
+/* false: reported */
+bool    mincut(Joint *, const Bans *, const bool *dontban, Cut *);
+bool    choose(Joint *, Cut *);
+void    choose_default(Joint *, Cut *);
+
+/* flow.c: edges are added, then solved once. */
+typedef struct Flow Flow;
+Flow   *flow_new(Arena *, int nvertex);
+void    flow_edge(Flow *, int from, int to, int64_t cap);      /* cap < 0: infinite */
+/* Which side each vertex is on, as close to the sink as may be; NULL: there is a path of infinite capacity. */
+const bool *flow_solve(Flow *, int source, int sink, int64_t *flow);
+int     flow_path(Flow *, int source, int sink, int *path);    /* that path; its length */
+
+/* ---- the parts ------------------------------------------------------------------------ */
+
+int    *extract(Joint *, const Ints *saved);   /* whose memory each input of backward was in; -1 */
+bool    order_backward(Module *);
+void    explain_cut(const Joint *, const Cut *, FILE *);
+void    explain_saved(const Joint *, const Cut *, FILE *);
+bool    explain_path(const Joint *, const Cut *, const int *path, int n);
+#endif

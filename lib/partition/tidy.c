@@ -1,0 +1,243 @@
+/* tidy.c - the joint graph before it is cut.
+ *
+ * Equal nodes are merged, unless one is needed by forward only and the other by backward too:
+ * merged they might be saved where each alone would not.  What shares memory with a result
+ * stays: two results that are equal are still two tensors.
+ *
+ * Tags of activation checkpointing: what one region hands to the next is saved.
+ */
+#include "partition/part.h"
+
+/* ---- dead nodes ------------------------------------------------------------------ */
+
+static bool
+dead(const Node *n)
+{
+	if (n->op->flags & (OP(Leaf) | OP(Effect) | OP(Dynamic)) || op_mutable(n->op))
+		return false;
+	for (int i = 0; i < n->nout; i++)
+		if (n->out[i].uses || (n->out[i].type && n->out[i].type->kind == TySym))
+			return false;
+	return true;
+}
+
+static void
+bury(Graph *g)
+{
+	for (Node *n = g->last, *prev; n; n = prev) {
+		prev = n->prev;
+		if (dead(n))
+			node_delete(n);
+	}
+}
+
+/* ---- equal nodes --------------------------------------------------------------------- */
+
+static uint64_t
+mix(uint64_t h, uint64_t x)
+{
+	h ^= x + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
+	return h * UINT64_C(0xff51afd7ed558ccd);
+}
+
+static bool
+islist(const Arg *a)
+{
+	return a->kind == ArgList || a->kind == ArgSlice || a->kind == ArgComplex;
+}
+
+/* Rough: what it leaves out, same() looks at. */
+static uint64_t
+hash(const Arg *a)
+{
+	uint64_t h = a->kind, bits = 0;
+
+	if (a->kind == ArgVal)
+		return mix(h, a->use->val->id);
+	if (a->kind == ArgInt)
+		return mix(h, a->i->id);
+	if (a->kind == ArgFloat) {
+		memcpy(&bits, &a->f, sizeof bits);
+		return mix(h, bits);
+	}
+	for (int i = 0; islist(a) && i < a->list.n; i++)
+		h = mix(h, hash(&a->list.v[i]));
+	return h;
+}
+
+static bool
+same(const Arg *a, const Arg *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	switch (a->kind) {
+	case ArgVal:    return a->use->val == b->use->val;
+	case ArgInt:    return a->i == b->i;
+	case ArgBool:   return a->b == b->b;
+	case ArgDtype:  return a->dt == b->dt;
+	case ArgMemfmt: return a->mf == b->mf;
+	case ArgGraph:  return a->graph == b->graph;
+	case ArgFloat:  return memcmp(&a->f, &b->f, sizeof a->f) == 0;     /* -0.0 is not 0.0, nan is nan */
+	case ArgStr: case ArgDevice: case ArgLayout: return a->s == b->s;
+	case ArgNone: case ArgEllipsis: return true;
+	case ArgList: case ArgSlice: case ArgComplex: break;
+	}
+	for (int i = 0; a->list.n == b->list.n && i < a->list.n; i++)
+		if (!same(&a->list.v[i], &b->list.v[i]))
+			return false;
+	return a->list.n == b->list.n;
+}
+
+typedef struct Merge { Joint *j; bool *backward, *output; } Merge;
+
+static bool
+equal(const Merge *m, const Node *a, const Node *b)
+{
+	if (a->op != b->op || a->nout != b->nout || m->backward[a->id] != m->backward[b->id])
+		return false;
+	for (int i = 0; i < a->nout; i++)
+		if (a->out[i].type != b->out[i].type)
+			return false;
+	for (int i = 0; i < a->narg; i++)
+		if (!same(&a->arg[i], &b->arg[i]))
+			return false;
+	return true;
+}
+
+/* Calls that make their tensors without values are never merged: it is not worth it. */
+static bool
+mergeable(const Merge *m, const Node *n)
+{
+	if (n->nout == 0 || n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Dynamic) | OP(Hop)) ||
+	    op_mutable(n->op) || op_is(n->op, "aten.empty"))
+		return false;
+	for (int i = 0; i < n->nout; i++) {
+		int x = m->j->of[n->out[i].id];
+
+		if (x >= 0 && m->j->v[x].root >= 0 && m->output[m->j->v[x].root])
+			return false;
+	}
+	return true;
+}
+
+static void
+markoutput(void *arg, Use *u)
+{
+	Merge *m = arg;
+	int x = m->j->of[u->val->id];
+
+	if (x >= 0 && m->j->v[x].root >= 0)
+		m->output[m->j->v[x].root] = true;
+}
+
+static void
+markneeded(void *arg, Use *u)
+{
+	((bool *)arg)[u->val->def->id] = true;
+}
+
+/* What the gradients need, by node id. */
+static void
+dependencies(const Module *mod, bool *need)
+{
+	Graph *g = mod->main;
+	const Arg *list = &g->last->arg[0];
+
+	for (int i = 0; i < list->list.n; i++)
+		if (res_isgrad(&mod->out.v[i]) && list->list.v[i].kind == ArgVal)
+			need[list->list.v[i].use->val->def->id] = true;
+	for (Node *n = g->last->prev; n; n = n->prev)
+		if (need[n->id])
+			node_operands(n, markneeded, need);
+}
+
+static void
+merge(Module *mod, Arena *a)
+{
+	Graph *g = mod->main;
+	size_t cap = 64, h;
+	Node **slot;
+	Merge m = {.j = joint_new(mod, a, NULL), .backward = NEWN(a, bool, g->nnode)};
+
+	m.output = NEWN(a, bool, m.j->n + 1);
+	node_operands(g->last, markoutput, &m);
+	dependencies(mod, m.backward);
+	while (cap < 2 * (size_t)g->nnode + 1)
+		cap *= 2;
+	slot = NEWN(a, Node *, cap);
+	for (Node *n = g->first, *next; n; n = next) {
+		next = n->next;
+		if (!mergeable(&m, n))
+			continue;
+		h = (uint64_t)n->op->code;
+		for (int i = 0; i < n->narg; i++)
+			h = mix(h, hash(&n->arg[i]));
+		for (h &= cap - 1; slot[h] && !equal(&m, slot[h], n); h = (h + 1) & (cap - 1))
+			;
+		if (slot[h] == NULL) {
+			slot[h] = n;
+			continue;
+		}
+		for (int i = 0; i < n->nout; i++)
+			val_replace(&n->out[i], &slot[h]->out[i]);
+		node_delete(n);
+	}
+}
+
+/* Dead nodes go; for the minimum cut equal ones are merged. */
+bool
+tidy(Module *m, bool mincut)
+{
+	Arena *a;
+
+	bury(m->main);
+	if (!mincut)
+		return true;
+	a = arena_new();
+	merge(m, a);
+	arena_free(a);
+	return true;
+}
+
+/* ---- tags ------------------------------------------------------------------------------ */
+
+static bool
+recomputed(const Node *n)
+{
+	return n->recompute == PreferRecompute || n->recompute == MustRecompute;
+}
+
+/* Is it read inside a region: inside a later one, if n is itself in one? */
+static bool
+handed(const Node *n)
+{
+	for (int i = 0; i < n->nout; i++)
+		for (const Use *u = n->out[i].uses; u; u = u->next)
+			if (recomputed(u->user) &&
+			    (!recomputed(n) || (n->acgraph && u->user->acgraph > n->acgraph)))
+				return true;
+	return false;
+}
+
+/* Between two consecutive regions the value is saved; the default partitioner saves what goes into
+ * a region as well.  What has an effect is never done twice. */
+bool
+tidy_tags(Module *m, bool isdefault)
+{
+	Ctx *cx = m->cx;
+
+	FOREACH_NODE(m->main, n) {
+		if (n->op == &opoutput)
+			continue;
+		if ((recomputed(n) || (isdefault && !n->acgraph)) && handed(n))
+			n->recompute = MustSave;
+		if (!(n->op->flags & OP(Effect)) || n->backward)
+			continue;
+		if (n->recompute == MustRecompute) {
+			error(cx, n->loc, "%s: has an effect, so it must not be recomputed", n->op->name);
+			return false;
+		}
+		n->recompute = MustSave;
+	}
+	return true;
+}
