@@ -17,6 +17,8 @@ bool pass_bases(Module *);
 /* functionalize.c: no operator writes an argument any more; what the program changed in its
  * inputs becomes results in front of the user's.  Fills in Module.meta. */
 bool pass_functionalize(Module *);
+/* functional.c: nothing is written but inputs, at the end, once.  Reports the node that does. */
+bool module_functional(const Module *);
 /* joint.c: the graph and its derivative in one: inputs (primals, tangents), results (mutated
  * inputs, user's, bases, one gradient or None for each primal).  Does nothing unless Module.train
  * and an input needs a gradient; a joint graph stays as it is. */

@@ -1,0 +1,223 @@
+/* alias.c - which memory a value lies in, and what is in it now.
+ *
+ * The picture is in fun.h.
+ */
+#include "grad/fun.h"
+#include "ir/ex.h"
+
+/* ---- nodes ------------------------------------------------------------------ */
+
+Node *
+fun_node(Fun *f, const OpDef *op, const Arg *arg, int nout, Node *before)
+{
+	Node *n = node_new(f->g, op, arg, op->nparam, nout, before, before->loc);
+
+	node_inherit(n, before);
+	return node_infer(n) ? n : NULL;
+}
+
+static void
+relink(Use *u, Val *v)
+{
+	*u->prev = u->next;
+	if (u->next)
+		u->next->prev = u->prev;
+	u->val = v;
+	u->next = v->uses;
+	if (v->uses)
+		v->uses->prev = &u->next;
+	u->prev = &v->uses;
+	v->uses = u;
+}
+
+/* ---- tensors ------------------------------------------------------------------- */
+
+Tens *
+fun_known(Fun *f, const Val *v)
+{
+	return map_get(&f->tens, v);
+}
+
+void
+fun_same(Fun *f, Val *v, Tens *t)
+{
+	map_put(f->a, &f->tens, v, t);
+}
+
+Tens *
+fun_tensor(Fun *f, Val *v)
+{
+	Tens *t = fun_known(f, v);
+	Alias *a;
+
+	if (t)
+		return t;
+	a = NEW(f->a, Alias);
+	*a = (Alias){.root = a, .cur = v, .type = v->type, .offset = sym_const(f->cx, 0), .input = -1};
+	t = NEW(f->a, Tens);
+	*t = (Tens){.is = a, .was = a, .input = -1};
+	fun_same(f, v, t);
+	return t;
+}
+
+/* ---- views ------------------------------------------------------------------------ */
+
+static bool
+aliases(const OpDef *op)
+{
+	return op->nret == 1 && op->nparam > 0 && op->param[0].type == AtTensor && !op->param[0].mutated &&
+	       op->param[0].alias && op->param[0].alias == op->ret[0].alias;
+}
+
+bool
+op_isview(const OpDef *op)
+{
+	return op->flags & OP(View) && op->inverse && aliases(op) && !op->ret[0].list;
+}
+
+bool
+op_ismultiview(const OpDef *op)
+{
+	return aliases(op) && op->expand && op->ret[0].list;
+}
+
+/* Where the first element of a view lies: its `value` is one load. */
+static const Sym *
+offset(Fun *f, Node *n, int out, const Alias *parent)
+{
+	const Type *t = n->out[out].type, *of = arg_tensor(n, 0)->type;
+	const Sym *zero[MaxRank], *sum = parent->offset;
+	const Arg *at = node_arg(n, "storage_offset");
+	const Ex *e;
+
+	if (at)                                  /* as_strided counts from the start of the memory */
+		return at->kind == ArgInt ? at->i : sum;
+	if (n->op->value == NULL)
+		return sum;
+	for (int d = 0; d < t->rank; d++)
+		zero[d] = sym_const(f->cx, 0);
+	for (e = ex_element(n, out, zero, t->rank); e && e->kind != ExLoad; )
+		e = e->narg == 1 ? e->arg[0] : NULL;
+	for (int d = 0; e && d < e->nidx && d < of->rank; d++)
+		sum = sym_add(f->cx, sum, sym_mul(f->cx, e->idx[d], type_stride(f->cx, of, d)));
+	return sum;
+}
+
+Alias *
+fun_view(Fun *f, Node *n, int out, Alias *parent)
+{
+	Alias *a = NEW(f->a, Alias);
+	const Printed *p = map_get(&f->printed, n);
+
+	*a = (Alias){.root = parent->root, .parent = parent, .view = n, .out = out,
+		.text = p ? p->text : view_text(f->cx, n, out), .offset = offset(f, n, out, parent),
+		.type = n->out[out].type,
+		.cur = &n->out[out], .version = parent->root->version, .input = -1};
+	return a;
+}
+
+/* ---- reading and writing ------------------------------------------------------------- */
+
+/* The view again, of another value; one of several as what its operator expands to. */
+static Val *
+derive(Fun *f, Alias *a, Val *base, Node *before)
+{
+	const OpDef *op = a->view->op;
+	Arg *arg = NEWN(f->a, Arg, a->view->narg + 1);
+	Val **res;
+	int nres;
+	Node *n;
+
+	memcpy(arg, a->view->arg, sizeof *arg * a->view->narg);
+	arg[0] = arg_val(base);
+	if (op_isview(op)) {
+		if ((n = fun_node(f, op, arg, 1, before)) == NULL)
+			return NULL;
+		a->view = n;
+		return &n->out[0];
+	}
+	if (!expand_op(f->g, op, arg, before->loc, before, &res, &nres) || a->out >= nres)
+		return NULL;
+	return res[a->out];
+}
+
+Val *
+fun_value(Fun *f, Alias *a, Node *before)
+{
+	Val *base;
+
+	if (a->parent == NULL || a->version == a->root->version)
+		return a->cur;
+	if ((base = fun_value(f, a->parent, before)) == NULL || (base = derive(f, a, base, before)) == NULL)
+		return NULL;
+	a->cur = base;
+	a->version = a->root->version;
+	return a->cur;
+}
+
+/* The base of a view whose value becomes v: through what derived it, step by step. */
+static bool
+invert(Fun *f, Alias *a, Val *v, Node *before, Val **base)
+{
+	Val *now = fun_value(f, a->parent, before), *at;
+
+	if (now == NULL)
+		return false;
+	if (op_isview(a->view->op)) {
+		/* The view node must stand on the parent's value of now. */
+		if (arg_tensor(a->view, 0) != now && derive(f, a, now, before) == NULL)
+			return false;
+		return lang_inverse(a->view, v, before, base);
+	}
+	if ((at = derive(f, a, now, before)) == NULL)
+		return false;
+	for (*base = v; at != now; at = arg_tensor(at->def, 0))
+		if (!op_isview(at->def->op) || !lang_inverse(at->def, *base, before, base)) {
+			error(f->cx, before->loc, "%s: its results cannot be written", a->view->op->name);
+			return false;
+		}
+	return true;
+}
+
+bool
+fun_write(Fun *f, Alias *a, Val *v, Node *before)
+{
+	Val *base;
+
+	if (a->parent) {
+		if (!invert(f, a, v, before, &base) || !fun_write(f, a->parent, base, before))
+			return false;
+	} else {
+		a->version++;
+		a->nograd += !fun_gradmode(f, before);
+	}
+	a->cur = v;
+	a->version = a->root->version;
+	return true;
+}
+
+typedef struct Refresh { Fun *f; Node *n; bool bad; } Refresh;
+
+static void
+refresh1(void *arg, Use *u)
+{
+	Refresh *r = arg;
+	Tens *t = fun_known(r->f, u->val);
+	Val *v;
+
+	if (t == NULL || r->bad)
+		return;
+	if ((v = fun_value(r->f, t->is, r->n)) == NULL)
+		r->bad = true;
+	else if (v != u->val)
+		relink(u, v);
+}
+
+bool
+fun_refresh(Fun *f, Node *n)
+{
+	Refresh r = {.f = f, .n = n};
+
+	node_operands(n, refresh1, &r);
+	return !r.bad;
+}
