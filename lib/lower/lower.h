@@ -24,6 +24,7 @@ typedef struct Root {
 	int   group;
 	bool  alone;                     /* in a group of its own: sizes come from it */
 	bool  escapes;                   /* read outside its group: must be stored */
+	bool  started;                   /* LowScatter: its buffer holds the value that it begins with */
 } Root;
 
 typedef struct Lower {
@@ -185,6 +186,9 @@ Kernel *scatter_kernel(Lower *, Root *, Gen **gen);
 /* contract.c: false: not such a thing, or not worth it (nothing written) */
 bool  contract_find(Lower *, Root *);
 Kernel *contract_kernel(Lower *, Group *, Gen **gen);   /* NULL: write it as plain loops */
+
+/* reinplace.c: v, the new value of leaf, may be computed where leaf lies. */
+bool  reinplace(Lower *, const Groups *, Val *v, Val *leaf);
 
 /* plan.c */
 bool  plan_build(Lower *, Groups *);

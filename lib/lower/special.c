@@ -284,7 +284,8 @@ scatter_kernel(Lower *lo, Root *r, Gen **gen)
 	s.to = storeindex(lo, r, at);
 	g->W = lanesfor(lo, r->val->type->dt);
 	gen_buf(g, r->val);
-	start(g, &s);
+	if (!r->started)
+		start(g, &s);
 	s.level = 0;
 	updates(g, &s);
 	*gen = g;
