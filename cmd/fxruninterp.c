@@ -80,6 +80,13 @@ weight(Ctx *cx, const Input *in, Tensor *t)
 	return true;
 }
 
+/* What the command line gives: also the tangents of a joint graph, what a backward one is handed. */
+static bool
+given(const Input *in)
+{
+	return in->kind == InUser || in->kind == InTangent || in->kind == InSaved;
+}
+
 static bool
 inputs(Run *r, Module *m, Tensor *in, int *nin)
 {
@@ -89,7 +96,7 @@ inputs(Run *r, Module *m, Tensor *in, int *nin)
 	int n = 0, k = 0;
 
 	for (int i = 0; i < m->in.n; i++)
-		if (m->in.v[i].val && m->in.v[i].kind == InUser)
+		if (m->in.v[i].val && given(&m->in.v[i]))
 			slot[n++] = slot_of(r->cx, m->in.v[i].argname ? m->in.v[i].argname : m->in.v[i].name, m->in.v[i].val->type);
 	if (!run_inputs(r, slot, n, user))
 		return false;
@@ -98,7 +105,7 @@ inputs(Run *r, Module *m, Tensor *in, int *nin)
 		const Input *p = &m->in.v[i];
 		if (p->val == NULL)
 			continue;
-		if (p->kind == InUser)
+		if (given(p))
 			in[(*nin)++] = user[k++];
 		else if (p->val->type->kind != TyTensor)
 			in[(*nin)++] = (Tensor){.dt = DtI64};
@@ -106,6 +113,22 @@ inputs(Run *r, Module *m, Tensor *in, int *nin)
 			return false;
 	}
 	return true;
+}
+
+static bool
+shown(const Output *o)
+{
+	return o->kind == ResUser || o->kind == ResLoss || o->kind == ResGradParam || o->kind == ResGradUser || o->kind == ResSaved;
+}
+
+static Str
+resname(Run *r, const Output *o, int i)
+{
+	bool grad = o->kind == ResGradParam || o->kind == ResGradUser;
+
+	if (grad && o->target)
+		return intern_printf(r->cx, "grad_%s", o->target);
+	return o->name ? o->name : intern_printf(r->cx, "out%d", i);
 }
 
 int
@@ -130,10 +153,10 @@ run_interp(Run *r)
 		return ExitWrong;
 	}
 	for (int i = 0; i < m->out.n; i++)
-		if (m->out.v[i].kind == ResUser || m->out.v[i].kind == ResLoss) {
+		if (shown(&m->out.v[i])) {
 			if (out[i].data == NULL && out[i].rank == 0)
 				continue;
-			slot[n] = (Slot){.name = m->out.v[i].name, .dt = out[i].dt};
+			slot[n] = (Slot){.name = resname(r, &m->out.v[i], i), .dt = out[i].dt};
 			out[n++] = out[i];
 		}
 	return run_outputs(r, slot, out, n);
