@@ -255,8 +255,9 @@ copyarg(Parts *p, const Arg *a)
 
 /* A copy of a node of the joint graph: the same name, place and random numbers. */
 static void
-copy(Parts *p, const Node *n)
+copy(Parts *p, const Fx *x)
 {
+	const Node *n = x->node;
 	Arg *arg = NEWN(p->j->a, Arg, n->narg + 1);
 	Node *c;
 
@@ -266,10 +267,9 @@ copy(Parts *p, const Node *n)
 	node_inherit(c, n);
 	c->target = n->target;
 	c->annot = n->annot;
-	if (!n->backward) {
-		c->backward = true;
+	c->backward = true;
+	if (x->fw)
 		c->origin = n->name;
-	}
 	node_rename(c, n->name);
 	for (int i = 0; i < n->nout; i++) {
 		c->out[i].type = n->out[i].type;
@@ -290,7 +290,7 @@ backward(Parts *p)
 	inputs(p);
 	for (int i = 0; i < j->n; i++)
 		if (p->need[i] && !p->have[i] && j->v[i].tuple < 0 && !(j->v[i].node->op->flags & OP(Leaf)))
-			copy(p, j->v[i].node);
+			copy(p, &j->v[i]);
 	for (int i = 0; i < list->list.n; i++) {
 		if (!res_isgrad(&m->out.v[i]))
 			continue;
