@@ -295,7 +295,7 @@ put_step(Tab *t, const Step *s, const StepNames *n, int v)
 	data_int(t->d, 32, s->nnum);
 	data_int(t->d, 32, s->nreal);
 	data_int(t->d, 32, k ? k->sym.n : 0);
-	data_int(t->d, 32, s->define ? artifact_sym(t->a, s->define) : -1);
+	data_int(t->d, 32, s->kind == StepJump ? s->target : s->define ? artifact_sym(t->a, s->define) : -1);
 	data_ptr(t->d, n->buf, 0);
 	data_ptr(t->d, n->sym, 0);
 	data_fn(t->d, k ? kernel_symbol(t->a, v, k) : NULL);

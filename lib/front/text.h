@@ -8,8 +8,8 @@
  *   annot.c    "f32[2, s0][s0, 1]cpu", "Sym(s0)"
  *   formb.c, formbval.c   Python source: statements, values
  *   forma.c    str(graph): %x : [num_users=1] = op[target=...](...)
- *   tv.c, torchnode.c, torchop.c, torchindex.c, torchfn.c, autocast.c
- *              what expressions mean: values, nodes, operators, x[i], calls, casts
+ *   tv.c, torchnode.c, torchop.c, torchindex.c, torchfn.c, torchhop.c, autocast.c
+ *              what expressions mean: values, nodes, operators, x[i], calls, sub-graphs, casts
  *
  * A Tv is the value that a Python expression of the text has while reading: an
  * argument for a node (a tensor, size, literal, list), a node with several
@@ -184,6 +184,9 @@ int     tv_position(Fn *, const Tv *idx, int n);            /* of a list of n; -
 bool    tv_call(Fn *, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_method(Fn *, Str name, const Tv *self, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_getattr(Fn *, const Tv *, Str name, Tv *);
+/* torchhop.c */
+bool    tv_hop(Fn *, const char *name, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
+bool    tv_isfalse(const Tv *);
 /* autocast.c */
 void    autocast_enter(Reader *, enum dtype);               /* DtNone: off */
 void    autocast_exit(Reader *);

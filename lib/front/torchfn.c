@@ -281,93 +281,6 @@ tv_method(Fn *f, Str name, const Tv *self, const Tv *pos, int npos, const Str *k
 
 /* ---- calls ----------------------------------------------------------------------------------------------- */
 
-/* Sub-graphs that only group or set a mode are read in place of the call. */
-static bool
-inlinable(const char *name)
-{
-	static const char *const names[] = {
-		"wrap", "tag_activation_checkpoint", "wrap_activation_checkpoint", "invoke_subgraph", "strict_mode",
-		"wrap_with_set_grad_enabled", "wrap_with_autocast", "hints_wrapper", "run_const_graph", "inductor_compiled_code",
-	};
-
-	for (int i = 0; i < COUNT(names); i++)
-		if (strcmp(name, names[i]) == 0)
-			return true;
-	return false;
-}
-
-static bool
-isfalse(const Tv *v)
-{
-	return v->kind == TvArg && v->arg.kind == ArgBool && !v->arg.b;
-}
-
-/* The body of a call, its nodes marked with the mode that the call sets. */
-static bool
-wrapped(Fn *f, const char *name, const Tv *pos, int g, const Tvs *v, Tv *out)
-{
-	Reader *r = f->r;
-	bool nograd = r->nograd, ok;
-	Marks region = r->region;
-
-	if (strcmp(name, "wrap_with_set_grad_enabled") == 0 && g > 0)
-		r->nograd = isfalse(&pos[0]);
-	else if (strstr(name, "activation_checkpoint"))
-		r->region = (Marks){.acgraph = ++r->nregion, .recompute = PreferRecompute};
-	ok = formb_inline(f, pos[g].n, v->v, v->n, out);
-	r->nograd = nograd;
-	r->region = region;
-	return ok;
-}
-
-static bool
-hop(Fn *f, const char *name, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *out)
-{
-	Tvs v = {0};
-	Tv res;
-	int g = 0;
-
-	if (strcmp(name, "with_effects") == 0 && npos >= 2 &&
-	    (pos[1].kind == TvFn || (pos[1].kind == TvArg && pos[1].arg.kind == ArgStr))) {
-		/* Form A prints the operator without "torch.ops." */
-		Str fn = pos[1].kind == TvFn ? pos[1].name : tv_starts(pos[1].arg.s, "torch.ops.") ? pos[1].arg.s
-		         : intern_printf(f->r->cx, "torch.ops.%s", pos[1].arg.s);
-
-		if (!tv_call(f, fn, pos + 2, npos - 2, key, kw, nkw, &res))
-			return false;
-		vec_push(f->r->a, &v, tv_ofarg(arg_none()));     /* the token */
-		if (res.kind == TvNode)
-			for (int i = 0; i < res.node->nout; i++)
-				vec_push(f->r->a, &v, tv_val(&res.node->out[i]));
-		else
-			vec_push(f->r->a, &v, res);
-		*out = (Tv){.kind = TvList, .tuple = true, .v = v.v, .n = v.n};
-		return true;
-	}
-	while (g < npos && pos[g].kind != TvGraph)
-		g++;
-	if (g == npos || !inlinable(name))
-		return tv_direct(f, arena_printf(f->r->a, "higher_order.%s", name), pos, npos, key, kw, nkw, out);
-	for (int i = g + 1; i < npos; i++) {
-		if (i == g + 1 && strcmp(name, "invoke_subgraph") == 0)
-			continue;                                 /* its name */
-		if (pos[i].kind == TvList && pos[i].tuple)
-			for (int k = 0; k < pos[i].n; k++)
-				vec_push(f->r->a, &v, pos[i].v[k]);
-		else if (pos[i].kind != TvDict)
-			vec_push(f->r->a, &v, pos[i]);
-	}
-	if (strcmp(name, "wrap_with_autocast") == 0 && g >= 3) {      /* device, dtype, enabled, cache, body */
-		bool on = pos[2].kind == TvArg && pos[2].arg.kind == ArgBool && pos[2].arg.b, ok;
-
-		autocast_enter(f->r, !on ? DtNone : pos[1].kind == TvArg && pos[1].arg.kind == ArgDtype ? pos[1].arg.dt : DtBF16);
-		ok = formb_inline(f, pos[g].n, v.v, v.n, out);
-		autocast_exit(f->r);
-		return ok;
-	}
-	return wrapped(f, name, pos, g, &v, out);
-}
-
 /* reduction='mean' as ATen's number. */
 static bool
 reduction(Fn *f, const Tv *v, Tv *out)
@@ -413,7 +326,7 @@ helper(Fn *f, const char *fn, const Tv *pos, int npos, Tv *out, bool *did)
 		autocast_enter(f->r, tv_isnone(&pos[0]) || pos[0].arg.kind != ArgDtype ? DtNone : pos[0].arg.dt);
 		*out = tv_ofarg(arg_none());
 	} else if (strcmp(fn, "grad_enabled") == 0) {
-		f->r->nograd = isfalse(&pos[0]);
+		f->r->nograd = tv_isfalse(&pos[0]);
 		*out = tv_ofarg(arg_none());
 	} else if (strcmp(fn, "autocast_exit") == 0) {
 		autocast_exit(f->r);
@@ -513,7 +426,7 @@ tv_call(Fn *f, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, in
 		return true;
 	}
 	if (tv_starts(fn, "torch.ops.higher_order."))
-		return hop(f, fn + strlen("torch.ops.higher_order."), pos, npos, key, kw, nkw, out);
+		return tv_hop(f, fn + strlen("torch.ops.higher_order."), pos, npos, key, kw, nkw, out);
 	if (tv_starts(fn, "torch.ops."))
 		return tv_direct(f, fn + strlen("torch.ops."), pos, npos, key, kw, nkw, out);
 	if (f->builtin && tv_starts(fn, "aten."))

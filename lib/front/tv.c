@@ -138,6 +138,16 @@ tv_arg(Fn *f, const Tv *v, Arg *out)
 			l[i] = arg_val(&v->node->out[i]);
 		*out = (Arg){.kind = ArgList, .list = {l, v->node->nout}};
 		return true;
+	case TvDict:                                     /* options: pairs of name and value */
+		l = NEWN(f->r->a, Arg, v->n + 1);
+		for (int i = 0; i < v->n; i++) {
+			Arg pair[2] = {arg_str(v->key[i])};
+			if (!tv_arg(f, &v->v[i], &pair[1]))
+				return false;
+			l[i] = arg_list(f->r->a, pair, 2);
+		}
+		*out = (Arg){.kind = ArgList, .list = {l, v->n}};
+		return true;
 	case TvGraph:
 		if (!fn_graph(f, v->n, &g))
 			return false;

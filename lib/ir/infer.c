@@ -5,6 +5,7 @@
  * what only has an expansion, the expansion in a scratch graph.  `where` lines
  * come first.  What cannot be decided about sizes becomes a guard of the module.
  */
+#include "ir/hop.h"
 #include "ir/lang.h"
 
 typedef VEC(const Type *) Types;
@@ -394,6 +395,25 @@ missing(Infer *f)
 	return false;
 }
 
+/* A higher-order operator that is not a node yet. */
+static bool
+hoptypes(Infer *f)
+{
+	Node n = {.op = f->op, .arg = (Arg *)f->arg, .narg = (uint16_t)f->op->nparam, .graph = f->g, .loc = f->loc};
+	Graph *g[MaxHopGraphs];
+	int ng = hop_graphs(&n, g);
+
+	if (ng == 0 || !graph_infer(g[ng - 1]))
+		return false;
+	n.nout = (uint16_t)hop_results(g[ng - 1]).n;
+	n.out = NEWN(f->g->arena, Val, n.nout + 1);
+	if (!hop_infer(&n))
+		return false;
+	for (int k = 0; k < n.nout; k++)
+		vec_push(f->g->arena, &f->out, n.out[k].type);
+	return true;
+}
+
 bool
 infer_types(Graph *g, Loc loc, const OpDef *op, const Arg *arg, const Type ***type, int *n)
 {
@@ -409,7 +429,9 @@ infer_types(Graph *g, Loc loc, const OpDef *op, const Arg *arg, const Type ***ty
 	lang_bind(&L, arg);
 	if (op->where && !lang_run(&L, "where", op->where, FormWhere, &v))
 		return false;
-	if (written(&f) || op->nret == 0)
+	if (hop_kind(op))
+		ok = hoptypes(&f);
+	else if (written(&f) || op->nret == 0)
 		;
 	else if (op->flags & OP(Sym) && op->value)
 		ok = size(&f);
@@ -522,6 +544,8 @@ node_infer(Node *n)
 			return true;
 		}
 	}
+	if (hop_kind(n->op))
+		return hop_infer(n);
 	if (!tabled(n->op)) {
 		if (n->op->flags & OP(Hop))
 			return higherorder(n);

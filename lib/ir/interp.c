@@ -10,6 +10,7 @@
  */
 #include <math.h>
 #include "ir/eval.h"
+#include "ir/hop.h"
 #include "rt/rt.h"
 
 /* A value while the graph runs. */
@@ -757,12 +758,66 @@ release(void *p, Use *u)
 		drop(m);
 }
 
+static bool output(Run *, Node *, const Arg *, Tensor *, Arena *);
+
+/* A sub-graph run as a whole: nothing of it stays but the results. */
+static bool
+subgraph(void *p, Graph *g, const Tensor *in, int nin, Tensor *out, int nout, Arena *a)
+{
+	Run *r = p;
+	const Tensor **t = NEWN(r->a, const Tensor *, nin + 1);
+	HopList res = hop_results(g);
+	int mark = r->var.n;
+	bool ok;
+
+	for (int k = 0; k < nin; k++)
+		t[k] = &in[k];
+	ok = rungraph(r, g, t, nin);
+	for (int k = 0; ok && k < nout && k < res.n; k++)
+		ok = output(r, g->last, &res.v[k], &out[k], a);
+	FOREACH_NODE(g, n)
+		for (int k = 0; k < n->nout; k++) {
+			drop(map_get(&r->mem, &n->out[k]));
+			map_put(r->a, &r->mem, &n->out[k], NULL);
+		}
+	r->var.n = r->num.n = mark;
+	return ok;
+}
+
+static bool
+argvalue(void *p, const Node *n, const Arg *g, Tensor *t, Arena *a)
+{
+	return output(p, (Node *)n, g, t, a);
+}
+
+static bool
+higherorder(Run *r, Node *n)
+{
+	const HopRun h = {r, subgraph, argvalue};
+	Tensor *out = NEWN(r->a, Tensor, n->nout + 1);
+	Arena *a = arena_new();
+	bool ok = hop_interp(n, &h, out, a);
+
+	for (int k = 0; ok && k < n->nout; k++) {
+		if (!out[k].data)
+			continue;
+		Mem *m = newmem(r, &n->out[k]);
+		m->t = out[k];
+		m->t.data = arena_dup(m->a, out[k].data, out[k].bytes);
+		ok = n->out[k].type->kind != TyTensor || bindshape(r, n->loc, n->out[k].type, &m->t);
+	}
+	arena_free(a);
+	return ok;
+}
+
 static bool
 compute(Run *r, Node *n)
 {
 	bool tensors = false;
 	Low low;
 
+	if (hop_kind(n->op))
+		return higherorder(r, n);
 	for (int o = 0; o < n->nout; o++)
 		tensors |= n->out[o].type && n->out[o].type->kind == TyTensor;
 	if (!tensors)

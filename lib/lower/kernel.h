@@ -95,18 +95,20 @@ typedef struct Buf {
 	const Weight *weight;  /* HomeConst, HomeState: the unchanged weight it is, or NULL (folded or packed) */
 } Buf;
 
-enum stepkind { StepKernel, StepExtern, StepCopy, StepSize };
+enum stepkind { StepKernel, StepExtern, StepCopy, StepSize, StepJump };
 typedef struct Step {
 	enum stepkind kind;
 	Kernel *kernel;
 	Str   fn;                        /* StepExtern: "sort" */
 	int  *buf; int nbuf;             /* indices into Plan.buf, in the order of kernel params / extern: operands, results, scratch */
-	const Sym *const *num; int nnum; /* StepExtern: integers */
+	const Sym *const *num; int nnum; /* StepExtern: integers; StepCopy: none, or where from, where to, how many elements */
 	const double *real; int nreal;
 	const Sym *define;               /* StepSize and extern: the symbol that it gives a value (nonzero -> u0), or NULL */
 	int   scratch0, nscratch;        /* per-worker scratch buffers (HomeScratch) of the kernel, in buf order */
 	Loc   loc;
 	Str   assertion;                 /* StepSize with define NULL: num[0] must not be 0, else this message */
+	int   target;                    /* StepJump: to this step if the integer in buf[0] (none: num[0]) is the last num; always if there is none */
+	bool  called;                    /* copied from the plan of a sub-graph */
 } Step;
 
 typedef struct Plan {
@@ -118,6 +120,7 @@ typedef struct Plan {
 	const Sym *arena;                /* bytes */
 	VEC(const Sym *) sym;            /* run-time sizes in the order of their values */
 	int   maxwork;                   /* workers that scratch was planned for */
+	VEC(struct PlanLoop { int head; int end; }) loop;   /* steps that may run more than once */
 } Plan;
 
 typedef struct Target {              /* a row of target.def */
@@ -137,6 +140,8 @@ typedef struct LowerOptions {
 	int  threads;            /* workers to plan scratch for; 1: serial */
 	bool fastmath, nofuse, nopack, novector, noreinplace;
 	bool keepweights;        /* weights stay in their own form and are packed at load (-fweights=extern) */
+	int64_t maxrounds;       /* -fmax-iterations: of a while loop; 0: any number */
+	struct Subplans *subplans; /* plans of sub-graphs (planning.h); NULL: none yet */
 	FILE *info;              /* -fopt-info-fuse: why two nodes were (not) fused; NULL */
 } LowerOptions;
 

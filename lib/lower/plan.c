@@ -12,20 +12,15 @@
  * an equal size take over once they are free.
  */
 #include <stdlib.h>
-#include "lower/lower.h"
+#include "ir/hop.h"
+#include "lower/planning.h"
 
 enum { Align = 64 };
 
-typedef struct Planning {
-	Lower *lo;
-	Plan  *plan;
-	Module *m;
-} Planning;
-
 /* ---- buffers ---------------------------------------------------------------------- */
 
-static int
-addbuf(Planning *w, Buf b)
+int
+plan_addbuf(Planning *w, Buf b)
 {
 	b.first = -1;
 	b.last = -1;
@@ -38,7 +33,7 @@ weightbuf(Planning *w, Val *v, const Weight *wt, enum home home, int index)
 {
 	int width = dtypeinfo[wt->type->dt].bytes;
 
-	return addbuf(w, (Buf){.name = v->name, .home = home, .dt = wt->type->dt, .index = index,
+	return plan_addbuf(w, (Buf){.name = v->name, .home = home, .dt = wt->type->dt, .index = index,
 	                       .count = sym_const(w->lo->cx, (int64_t)(wt->bytes / (size_t)width)),
 	                       .data = wt->data, .weight = wt});
 }
@@ -51,7 +46,7 @@ inputbuf(Planning *w, int i)
 
 	if (in->kind != InUser && in->weight && in->weight->data)
 		return weightbuf(w, in->val, in->weight, in->updatable || input_written(w->m, in) ? HomeState : HomeConst, i);
-	return addbuf(w, (Buf){.name = in->name, .home = in->kind == InSaved ? HomeSaved : HomeInput, .dt = t->dt, .index = i,
+	return plan_addbuf(w, (Buf){.name = in->name, .home = in->kind == InSaved ? HomeSaved : HomeInput, .dt = t->dt, .index = i,
 	                       .count = type_numel(w->lo->cx, t)});
 }
 
@@ -68,21 +63,21 @@ leafbuf(Planning *w, Val *v)
 }
 
 /* The buffer of a value: made when first asked for. */
-static int
-bufof(Planning *w, Val *v)
+int
+plan_bufof(Planning *w, Val *v)
 {
 	int *at = &w->lo->bufof[v->id];
 
 	if (*at < 0 && w->lo->rootof[v->id])
-		*at = addbuf(w, (Buf){.name = v->name, .home = HomeArena, .dt = v->type->dt,
+		*at = plan_addbuf(w, (Buf){.name = v->name, .home = HomeArena, .dt = v->type->dt,
 		                      .count = type_numel(w->lo->cx, v->type)});
 	else if (*at < 0 && (*at = leafbuf(w, v)) < 0)
 		error(w->lo->cx, v->def->loc, "no value is known for %s", v->def->target ? v->def->target : v->name);
 	return *at;
 }
 
-static Step *
-addstep(Planning *w, enum stepkind kind, Loc loc)
+Step *
+plan_addstep(Planning *w, enum stepkind kind, Loc loc)
 {
 	vec_push(w->lo->a, &w->plan->step, (Step){.kind = kind, .loc = loc});
 	return &w->plan->step.v[w->plan->step.n - 1];
@@ -99,8 +94,8 @@ touch(Planning *w, int b)
 	buf->last = now;
 }
 
-static bool
-setbufs(Planning *w, Step *s, const int *buf, int n)
+void
+plan_setbufs(Planning *w, Step *s, const int *buf, int n)
 {
 	s->nbuf = n;
 	s->buf = NEWN(w->lo->a, int, n + 1);
@@ -109,15 +104,23 @@ setbufs(Planning *w, Step *s, const int *buf, int n)
 		if (buf[i] >= 0)
 			touch(w, buf[i]);
 	}
-	return true;
 }
 
 /* ---- kernels -------------------------------------------------------------------------- */
 
+/* The buffer that argument i of a kernel is for. */
+static KBuf *
+kernelparam(Kernel *k, int i)
+{
+	for (int b = 0; ; b++)
+		if (k->buf.v[b].home != KStack && i-- == 0)
+			return &k->buf.v[b];
+}
+
 static bool
 kernelstep(Planning *w, Kernel *k, Gen *g)
 {
-	Step *s = addstep(w, StepKernel, k->from.n ? k->from.v[0]->loc : NOLOC);
+	Step *s = plan_addstep(w, StepKernel, k->from.n ? k->from.v[0]->loc : NOLOC);
 	int *buf = NEWN(w->lo->a, int, k->buf.n + 1), n = 0;
 
 	s->kernel = k;
@@ -126,20 +129,25 @@ kernelstep(Planning *w, Kernel *k, Gen *g)
 		if (k->buf.v[i].home == KStack)
 			continue;
 		if (k->buf.v[i].home == KScratch) {     /* each worker has its own */
-			buf[n] = addbuf(w, (Buf){.name = k->buf.v[i].name, .home = HomeScratch, .dt = k->buf.v[i].dt,
+			buf[n] = plan_addbuf(w, (Buf){.name = k->buf.v[i].name, .home = HomeScratch, .dt = k->buf.v[i].dt,
 			                         .count = k->buf.v[i].size});
 		} else if (g->bufs.v[i]->def == NULL) {        /* packed bytes that contract.c made */
 			const Packed *p = (const Packed *)g->bufs.v[i];
-			buf[n] = addbuf(w, (Buf){.name = p->val.name, .home = HomeConst, .dt = p->val.type->dt,
+			buf[n] = plan_addbuf(w, (Buf){.name = p->val.name, .home = HomeConst, .dt = p->val.type->dt,
 			                         .count = type_numel(w->lo->cx, p->val.type), .data = p->data});
 		} else {
-			buf[n] = bufof(w, g->bufs.v[i]);
+			buf[n] = plan_bufof(w, g->bufs.v[i]);
 		}
 		if (buf[n] < 0)
 			return false;
 		n++;
 	}
-	return setbufs(w, s, buf, n);
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < n; j++)
+			if (i != j && buf[i] == buf[j])         /* written in place */
+				kernelparam(k, i)->alias = true;
+	plan_setbufs(w, s, buf, n);
+	return true;
 }
 
 /* ---- externs ---------------------------------------------------------------------------- */
@@ -152,7 +160,7 @@ operand(Operands *o, const Arg *a)
 	int b = -1;
 
 	if (a->kind == ArgVal && o->ok)
-		o->ok = (b = bufof(o->w, a->use->val)) >= 0;
+		o->ok = (b = plan_bufof(o->w, a->use->val)) >= 0;
 	if (o->n < COUNT(o->buf) - 32)
 		o->buf[o->n++] = b;
 }
@@ -199,20 +207,21 @@ externstep(Planning *w, Root *r)
 
 	operands(&o, n);
 	for (int i = 0; i < n->nout && o.ok && o.n < COUNT(o.buf) - 16; i++)
-		o.buf[o.n++] = bufof(w, &n->out[i]);
+		o.buf[o.n++] = plan_bufof(w, &n->out[i]);
 	for (int i = 0; i < low->nscratch && i < 16; i++)
-		o.buf[o.n++] = addbuf(w, (Buf){.name = intern_printf(w->lo->cx, "%s_scratch%d", n->name, i),
+		o.buf[o.n++] = plan_addbuf(w, (Buf){.name = intern_printf(w->lo->cx, "%s_scratch%d", n->name, i),
 		                               .home = HomeArena, .dt = DtU8, .count = low->scratch[i]});
 	if (!o.ok)
 		return false;
-	s = addstep(w, StepExtern, n->loc);
+	s = plan_addstep(w, StepExtern, n->loc);
 	s->fn = low->fn;
 	s->num = low->num;
 	s->nnum = low->nnum;
 	s->real = low->real;
 	s->nreal = low->nreal;
 	s->define = defines(w, n);
-	return setbufs(w, s, o.buf, o.n);
+	plan_setbufs(w, s, o.buf, o.n);
+	return true;
 }
 
 /* Sizes that are read from val, once it is there; val NULL: from values that are there from
@@ -226,13 +235,22 @@ itemsteps(Planning *w, Val *val)
 		Step *s;
 		if (!f->item || (val ? f->from != val : w->lo->rootof[f->from->id] != NULL))
 			continue;
-		if ((b = bufof(w, f->from)) < 0)
+		if ((b = plan_bufof(w, f->from)) < 0)
 			return false;
-		s = addstep(w, StepExtern, f->item->loc);
+		s = plan_addstep(w, StepExtern, f->item->loc);
 		s->fn = intern_str(w->lo->cx, "item");
 		s->define = f->sym;
-		setbufs(w, s, &b, 1);
+		plan_setbufs(w, s, &b, 1);
 	}
+	return true;
+}
+
+static bool
+firstresult(const Lower *lo, const Val *v)
+{
+	for (int i = 0; i < v->out; i++)
+		if (lo->rootof[v->def->out[i].id])
+			return false;
 	return true;
 }
 
@@ -245,6 +263,8 @@ groupstep(Planning *w, Group *gr)
 
 	switch (r->low.kind) {
 	case LowExtern:
+		if (hop_kind(r->val->def->op))
+			return firstresult(w->lo, r->val) ? flow_steps(w, r->val->def) : true;
 		return r->val->out == 0 ? externstep(w, r) : true;
 	case LowScan:    k = scan_kernel(w->lo, r, &g); break;
 	case LowScatter: k = scatter_kernel(w->lo, r, &g); break;
@@ -340,7 +360,31 @@ outputbufs(Planning *w, Val **v, int n)
 	for (int saved = 0; saved < 2; saved++)
 		for (int i = 0; i < n && i < w->m->out.n; i++)
 			if (v[i] && (saved ? w->m->out.v[i].kind == ResSaved : isuser(&w->m->out.v[i])) && w->lo->bufof[v[i]->id] < 0)
-				w->lo->bufof[v[i]->id] = addbuf(w, resultbuf(w, v[i], i));
+				w->lo->bufof[v[i]->id] = plan_addbuf(w, resultbuf(w, v[i], i));
+}
+
+/* The input that result o is the new value of; NULL: none. */
+static Val *
+mutated(Planning *w, const Output *o)
+{
+	for (int k = 0; k < w->m->in.n; k++) {
+		Input *in = &w->m->in.v[k];
+		bool hit = o->kind == ResUserMut ? o->target == in->name
+		         : (o->kind == ResBufferMut || o->kind == ResParamMut) && o->target && o->target == in->target;
+		if (hit && in->val)
+			return in->val;
+	}
+	return NULL;
+}
+
+static void
+inplacebufs(Planning *w, Val **v, int n, const Groups *groups)
+{
+	for (int i = 0; i < n && i < w->m->out.n; i++) {
+		Val *leaf = v[i] ? mutated(w, &w->m->out.v[i]) : NULL;
+		if (leaf && w->lo->bufof[v[i]->id] < 0 && reinplace(w->lo, groups, v[i], leaf))
+			w->lo->bufof[v[i]->id] = plan_bufof(w, leaf);
+	}
 }
 
 /* The buffer that result i is copied to; -1: none, it is there already. */
@@ -350,15 +394,10 @@ target(Planning *w, const Output *o, Val *v, int i)
 	const Buf *b = &w->plan->buf.v[w->lo->bufof[v->id]];
 
 	if (isuser(o) || o->kind == ResSaved)
-		return (b->home == HomeOutput || b->home == HomeSaved) && b->index == i ? -1 : addbuf(w, resultbuf(w, v, i));
-	for (int k = 0; k < w->m->in.n; k++) {
-		Input *in = &w->m->in.v[k];
-		bool hit = o->kind == ResUserMut ? o->target == in->name
-		         : (o->kind == ResBufferMut || o->kind == ResParamMut) && o->target && o->target == in->target;
-		if (hit && in->val)
-			return bufof(w, in->val);
-	}
-	return -1;
+		return (b->home == HomeOutput || b->home == HomeSaved) && b->index == i ? -1 : plan_addbuf(w, resultbuf(w, v, i));
+	Val *leaf = mutated(w, o);
+	int to = leaf ? plan_bufof(w, leaf) : -1;
+	return to == w->lo->bufof[v->id] ? -1 : to;
 }
 
 static bool
@@ -368,8 +407,8 @@ copies(Planning *w, Val **v, int n)
 		int to;
 		if (!v[i] || (to = target(w, &w->m->out.v[i], v[i], i)) < 0)
 			continue;
-		addstep(w, StepCopy, v[i]->def->loc);
-		setbufs(w, &w->plan->step.v[w->plan->step.n - 1], (int[]){bufof(w, v[i]), to}, 2);
+		plan_addstep(w, StepCopy, v[i]->def->loc);
+		plan_setbufs(w, &w->plan->step.v[w->plan->step.n - 1], (int[]){plan_bufof(w, v[i]), to}, 2);
 	}
 	return true;
 }
@@ -448,6 +487,21 @@ placeconst(Memory *m, Buf *b, int64_t bytes)
 	b->offset = sym_const(m->w->lo->cx, at);
 }
 
+/* The most that steps set a size to: that of a sub-graph that several places call. */
+static const Sym *
+sizebound(Planning *w, const Sym *var)
+{
+	Ctx *cx = w->lo->cx;
+	const Sym *most = sym_const(cx, 0);
+
+	for (int i = 0; i < w->plan->step.n; i++) {
+		const Step *s = &w->plan->step.v[i];
+		if (s->kind == StepSize && s->define == var && !sym_uses(s->num[0], var))
+			most = sym_fn(cx, SymFnMax, (const Sym *[]){most, s->num[0]}, 2, NULL);
+	}
+	return most;
+}
+
 /* What a step can find at most: its range says so, or else the elements that it reads
  * (what is found by looking at elements: positions of nonzeros, runs of equals). */
 static const Sym *
@@ -458,6 +512,8 @@ mostfound(Planning *w, const Step *s)
 
 	if (s->define->hi < INT64_MAX)
 		return sym_const(cx, s->define->hi);
+	if (s->kind == StepSize)
+		return sizebound(w, s->define);
 	for (int i = 0; i < s->nbuf; i++)
 		if (s->buf[i] >= 0 && !sym_uses(w->plan->buf.v[s->buf[i]].count, s->define))
 			sum = sym_add(cx, sum, w->plan->buf.v[s->buf[i]].count);
@@ -572,7 +628,7 @@ finishkernels(Plan *p)
 {
 	for (int i = 0; i < p->step.n; i++) {
 		Step *s = &p->step.v[i];
-		for (int b = 0, k = 0; s->kernel && b < s->kernel->buf.n; b++) {
+		for (int b = 0, k = 0; s->kernel && !s->called && b < s->kernel->buf.n; b++) {
 			if (s->kernel->buf.v[b].home == KStack)
 				continue;
 			enum home h = p->buf.v[s->buf[k++]].home;
@@ -585,7 +641,7 @@ finishkernels(Plan *p)
 bool
 plan_build(Lower *lo, Groups *groups)
 {
-	Planning w = {lo, lo->plan, lo->g->mod};
+	Planning w = {.lo = lo, .plan = lo->plan, .m = lo->g->mod};
 	uint32_t all;
 	int n;
 	Val **v = results(lo, &n);
@@ -598,6 +654,7 @@ plan_build(Lower *lo, Groups *groups)
 	if (!group_roots(lo, groups))
 		return false;
 	outputbufs(&w, v, n);
+	inplacebufs(&w, v, n, groups);
 	if (!itemsteps(&w, NULL))
 		return false;
 	for (int i = 0; i < groups->v.n; i++) {
@@ -609,6 +666,7 @@ plan_build(Lower *lo, Groups *groups)
 				return false;
 	}
 	copies(&w, v, n);
+	flow_live(&w);
 	arena(&w);
 	symbols(&w);
 	finishkernels(lo->plan);

@@ -220,7 +220,7 @@ printbuf(Ctx *cx, const Buf *b, int i, Text *t)
 static void
 printstep(Ctx *cx, const Step *s, int i, Text *t)
 {
-	static const char *const kind[] = {"run", "call", "copy", "size"};
+	static const char *const kind[] = {"run", "call", "copy", "size", "jump"};
 
 	text_add(t, "step %d: %s", i, kind[s->kind]);
 	text_add(t, " %s", s->kernel ? s->kernel->name : s->fn ? s->fn : "");
@@ -230,6 +230,8 @@ printstep(Ctx *cx, const Step *s, int i, Text *t)
 		text_add(t, ", %s", sym_str(cx, s->num[k]));
 	if (s->define)
 		text_add(t, " -> %s", sym_str(cx, s->define));
+	if (s->kind == StepJump)
+		text_add(t, " to step %d", s->target);
 	text_add(t, "\n");
 }
 

@@ -28,7 +28,7 @@ typedef void fxrt_kernel(void *const *buf, const int64_t *sym, int64_t begin, in
 
 /* Saved: a tensor of the saved buffer.  Kept: an input of forward whose address is in that buffer. */
 enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch, FxrtHomeSaved, FxrtHomeKept };
-enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize };
+enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize, FxrtStepJump };
 
 typedef struct fxrt_buf {
 	int32_t home, index;           /* index: of the port, state, saved tensor or kept input */
@@ -39,7 +39,7 @@ typedef struct fxrt_buf {
 } fxrt_buf;
 
 typedef struct fxrt_step {
-	int32_t kind, nbuf, nnum, nreal, nsym, define;   /* define: the symbol that it sets, -1 */
+	int32_t kind, nbuf, nnum, nreal, nsym, define;   /* define: the symbol that it sets, -1; of a jump: the step to go to */
 	const int32_t *buf;
 	const int32_t *sym;            /* the kernel's sizes: indices of symbols */
 	fxrt_kernel *kernel;
@@ -186,6 +186,9 @@ int  fxrt_simple(const fxrt_model *, const int64_t *size, const void *const *in,
 /* backward.c */
 int32_t fxrt_backward(void *ctx, void *saved, const DLTensor *const *gout, DLTensor *const *gin, uint32_t accumulate, fxcc_error *);
 int32_t fxrt_backward_struct(void *ctx, void *saved, const void *args, fxcc_error *);
+/* flow.c */
+int  fxrt_jumps(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
+void fxrt_copy_part(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
 /* door.c */
 int fxrt_fail(fxcc_error *, int code, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int fxrt_check_sizes(const fxrt_model *, const int64_t *sym, fxcc_error *);

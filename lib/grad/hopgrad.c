@@ -1,0 +1,2 @@
+/* hopgrad.c - derivatives of higher-order operators. */
+#include "grad/hop.h"

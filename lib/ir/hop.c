@@ -1,0 +1,312 @@
+/* hop.c - higher-order operators that stay: what they are, and the types of their results.
+ *
+ * A higher-order operator (`is hop opaque`, hop.op) runs its sub-graphs when the model runs:
+ * one of several, one again and again, or the same one from many places.  Its operands are
+ * those of the sub-graphs, in order:
+ *
+ *   cond, switch, invoke_subgraph   operands
+ *   while_loop                      carried values, then additional inputs
+ *   scan                            carried values, a row of each xs, additional inputs
+ *   associative_scan                two rows of each xs, additional inputs
+ *   map_impl                        a row of each xs, other arguments
+ *
+ * A sub-graph may be called from several places with other sizes: the types of its results
+ * are those that it has, with the sizes of its parameters replaced by the operands'.
+ */
+#include "ir/hop.h"
+#include "ir/lang.h"
+
+enum hopkind
+hop_kind(const OpDef *op)
+{
+	static const char *const name[NHop] = {
+		[HopCond] = "cond", [HopSwitch] = "switch", [HopWhile] = "while_loop",
+		[HopWhileStack] = "while_loop_stack_output", [HopMap] = "map_impl", [HopScan] = "scan",
+		[HopAssociative] = "associative_scan", [HopInvoke] = "invoke_subgraph",
+	};
+	static const char prefix[] = "higher_order.";
+
+	if (!(op->flags & OP(Hop)) || strncmp(op->name, prefix, sizeof prefix - 1) != 0)
+		return HopNone;
+	for (int k = HopNone + 1; k < NHop; k++)
+		if (strcmp(op->name + sizeof prefix - 1, name[k]) == 0)
+			return (enum hopkind)k;
+	return HopNone;
+}
+
+/* ---- parts ------------------------------------------------------------------------- */
+
+static void
+graphs(const Arg *a, Graph **g, int *n)
+{
+	if (a->kind == ArgGraph && *n < MaxHopGraphs)
+		g[(*n)++] = a->graph;
+	for (int k = 0; a->kind == ArgList && k < a->list.n; k++)
+		graphs(&a->list.v[k], g, n);
+}
+
+int
+hop_graphs(const Node *n, Graph *g[MaxHopGraphs])
+{
+	int count = 0;
+
+	for (int k = 0; k < n->narg; k++)
+		graphs(&n->arg[k], g, &count);
+	return count;
+}
+
+/* A list, or one thing as a list of one. */
+static HopList
+aslist(const Node *n, const char *name)
+{
+	const Arg *a = node_arg(n, name);
+
+	if (a == NULL || a->kind == ArgNone)
+		return (HopList){NULL, 0};
+	return a->kind == ArgList ? (HopList){a->list.v, a->list.n} : (HopList){a, 1};
+}
+
+HopList
+hop_operands(const Node *n)
+{
+	return aslist(n, "operands");
+}
+
+HopList
+hop_carried(const Node *n)
+{
+	enum hopkind k = hop_kind(n->op);
+
+	return aslist(n, k == HopScan ? "init" : k == HopAssociative ? "xs" : "carried_inputs");
+}
+
+HopList
+hop_rows(const Node *n)
+{
+	return aslist(n, "xs");
+}
+
+HopList
+hop_rest(const Node *n)
+{
+	return aslist(n, hop_kind(n->op) == HopMap ? "pos_args" : "additional_inputs");
+}
+
+const Type *
+hop_rowtype(Ctx *cx, const Type *t)
+{
+	return type_tensor(cx, t->dt, t->rank - 1, t->dim + 1);
+}
+
+const Sym *
+hop_length(const Node *n)
+{
+	HopList xs = hop_rows(n);
+
+	for (int k = 0; k < xs.n; k++)
+		if (xs.v[k].kind == ArgVal && xs.v[k].use->val->type->rank > 0)
+			return xs.v[k].use->val->type->dim[0];
+	return NULL;
+}
+
+HopList
+hop_results(const Graph *g)
+{
+	const Arg *a = g->last && g->last->narg ? &g->last->arg[0] : NULL;
+
+	if (a == NULL)
+		return (HopList){NULL, 0};
+	return a->kind == ArgList ? (HopList){a->list.v, a->list.n} : (HopList){a, 1};
+}
+
+int
+hop_params(const Graph *g, Val **v, int most)
+{
+	int n = 0;
+
+	FOREACH_NODE(g, p)
+		if (p->op == &opplaceholder) {
+			if (n < most)
+				v[n] = &p->out[0];
+			n++;
+		}
+	return n;
+}
+
+/* ---- types ---------------------------------------------------------------------------- */
+
+/* What the parameters of g are called with: sizes that are theirs alone become the operands'. */
+static void
+rename1(Ctx *cx, Renaming *r, const Sym *from, const Sym *to)
+{
+	if (from->kind != SymVar || from == to)
+		return;
+	for (int k = 0; k < r->var.n; k++)
+		if (r->var.v[k] == from)
+			return;
+	vec_push(ctx_arena(cx), &r->var, from);
+	vec_push(ctx_arena(cx), &r->with, to);
+}
+
+static void
+renaming(Ctx *cx, Renaming *r, const Type *param, const Arg *a)
+{
+	const Type *t = a->kind == ArgVal ? a->use->val->type : NULL;
+
+	if (param == NULL)
+		return;
+	if (param->kind == TySym && a->kind == ArgInt)
+		rename1(cx, r, param->sym, a->i);
+	for (int d = 0; t && param->kind == TyTensor && t->kind == TyTensor && t->rank == param->rank && d < t->rank; d++)
+		rename1(cx, r, param->dim[d], t->dim[d]);
+}
+
+static bool
+typed(Node *n, int k, const Type *t)
+{
+	if (k >= n->nout)
+		return true;
+	if (t && t->kind == TyTensor && t->stride)
+		t = type_tensor(n->graph->cx, t->dt, t->rank, t->dim);
+	n->out[k].type = t;
+	return t != NULL;
+}
+
+static const Type *
+resulttype(Ctx *cx, const Arg *a)
+{
+	switch (a->kind) {
+	case ArgVal:  return a->use->val->type;
+	case ArgInt:  return type_sym(cx, a->i);
+	case ArgNone: return type_none(cx);
+	default:      return NULL;
+	}
+}
+
+static const Type *
+stacked(Ctx *cx, const Sym *n, const Type *t)
+{
+	const Sym *dim[MaxRank + 1];
+
+	if (t == NULL || t->kind != TyTensor || t->rank >= MaxRank)
+		return NULL;
+	dim[0] = n;
+	for (int d = 0; d < t->rank; d++)
+		dim[d + 1] = t->dim[d];
+	return type_tensor(cx, t->dt, t->rank + 1, dim);
+}
+
+/* The number of rows that a while loop makes is found as it runs. */
+static const Sym *
+looplength(Node *n)
+{
+	const Type *t = n->nout ? n->out[0].type ? n->out[0].type : n->annot : NULL;
+
+	if (t && t->kind == TyTensor && t->rank)
+		return t->dim[0];
+	return sym_fresh(n->graph->cx, "u", 0, INT64_MAX);
+}
+
+static bool
+wrongcount(Node *n, const Graph *g, int has, int want)
+{
+	error(n->graph->cx, n->loc, "%s: its sub-graph %s takes %d values, %d are given", n->op->name, g->name, has, want);
+	return false;
+}
+
+/* The values that the sub-graphs are called with; rows stand for what they are cut from. */
+static int
+given(const Node *n, Arg *a, int most)
+{
+	enum hopkind k = hop_kind(n->op);
+	HopList part[4] = {{0}};
+	int count = 0;
+
+	if (k == HopCond || k == HopSwitch || k == HopInvoke)
+		part[0] = hop_operands(n);
+	if (k == HopWhile || k == HopWhileStack || k == HopScan || k == HopAssociative)
+		part[0] = hop_carried(n);
+	if (k == HopMap || k == HopScan || k == HopAssociative)
+		part[1] = hop_rows(n);
+	if (k != HopCond && k != HopSwitch && k != HopInvoke)
+		part[2] = hop_rest(n);
+	for (int p = 0; p < 3; p++)
+		for (int i = 0; i < part[p].n && count < most; i++)
+			a[count++] = part[p].v[i];
+	return count;
+}
+
+static bool
+called(Node *n, const Graph *g, Renaming *r)
+{
+	Arg a[MaxHopOperands];
+	Val *p[MaxHopOperands];
+	int na = given(n, a, MaxHopOperands), np = hop_params(g, p, MaxHopOperands);
+
+	if (na != np || na >= MaxHopOperands)
+		return wrongcount(n, g, np, na);
+	for (int k = 0; k < na; k++)
+		renaming(n->graph->cx, r, p[k]->type, &a[k]);
+	return true;
+}
+
+static bool
+carriedfits(Node *n, HopList init, HopList made)
+{
+	for (int k = 0; k < init.n && k < made.n; k++) {
+		const Type *a = init.v[k].kind == ArgVal ? init.v[k].use->val->type : NULL;
+		const Type *b = made.v[k].kind == ArgVal ? made.v[k].use->val->type : NULL;
+		if (a && b && (a->dt != b->dt || a->rank != b->rank)) {
+			error(n->graph->cx, n->loc, "%s: carried value %d begins as %s and becomes %s", n->op->name, k,
+			      type_str(n->graph->cx, a), type_str(n->graph->cx, b));
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Is result k the body's, or a row of it for each round? */
+static bool
+isstacked(enum hopkind kind, int k, int ncarried)
+{
+	return kind == HopMap || kind == HopWhileStack || kind == HopAssociative || (kind == HopScan && k >= ncarried);
+}
+
+bool
+hop_infer(Node *n)
+{
+	Ctx *cx = n->graph->cx;
+	enum hopkind kind = hop_kind(n->op);
+	Graph *g[MaxHopGraphs];
+	int ng = hop_graphs(n, g), nc = hop_carried(n).n;
+	Renaming r = {0};
+
+	if (ng == 0) {
+		error(cx, n->loc, "%s: it has no sub-graph", n->op->name);
+		return false;
+	}
+	for (int k = 0; k < ng; k++)
+		if (!graph_infer(g[k]))
+			return false;
+	for (int k = 0; k < ng; k++)
+		if (!called(n, g[k], &r))
+			return false;
+	HopList res = hop_results(g[ng - 1]);
+	if (n->nout > res.n) {
+		error(cx, n->loc, "%s: its sub-graph gives %d values, %d are used", n->op->name, res.n, n->nout);
+		return false;
+	}
+	if ((kind == HopWhile || kind == HopScan || kind == HopWhileStack) && !carriedfits(n, hop_carried(n), res))
+		return false;
+	const Sym *len = kind == HopWhileStack ? looplength(n) : hop_length(n);
+	for (int k = 0; k < n->nout; k++) {
+		const Type *t = renamed_type(cx, &r, resulttype(cx, &res.v[k]));
+		if (isstacked(kind, k, nc))
+			t = len ? stacked(cx, len, t) : NULL;
+		if (!typed(n, k, t)) {
+			error(cx, n->loc, "%s: the type of result %d cannot be inferred", n->op->name, k);
+			return false;
+		}
+	}
+	return true;
+}

@@ -1,0 +1,30 @@
+/* hop.h - higher-order operators that stay in the graph (hop.c). */
+#ifndef HOP_H
+#define HOP_H
+#include "ir/ir.h"
+
+enum hopkind { HopNone, HopCond, HopSwitch, HopWhile, HopWhileStack, HopMap, HopScan, HopAssociative, HopInvoke, NHop };
+enum { MaxHopGraphs = 64, MaxHopOperands = 512 };
+
+typedef struct HopList { const Arg *v; int n; } HopList;
+
+enum hopkind hop_kind(const OpDef *);
+int     hop_graphs(const Node *, Graph *g[MaxHopGraphs]);   /* its sub-graphs in order: how many */
+HopList hop_operands(const Node *);                 /* of cond, switch, invoke_subgraph */
+HopList hop_carried(const Node *);                  /* of loops: first values of what is carried */
+HopList hop_rows(const Node *);                     /* what loops cut into rows */
+HopList hop_rest(const Node *);                     /* the same in every round */
+const Sym *hop_length(const Node *);                /* rounds of map and scan; NULL: nothing is cut */
+const Type *hop_rowtype(Ctx *, const Type *);
+HopList hop_results(const Graph *);
+int     hop_params(const Graph *, Val **, int most);/* placeholders in order: how many */
+bool    hop_infer(Node *);
+
+/* Run one (hopinterp.c).  call runs a sub-graph on tensors; a number is a tensor of rank 0. */
+typedef struct HopRun {
+	void *run;
+	bool (*call)(void *run, Graph *, const Tensor *in, int nin, Tensor *out, int nout, Arena *);
+	bool (*value)(void *run, const Node *, const Arg *, Tensor *, Arena *);   /* of an argument */
+} HopRun;
+bool    hop_interp(Node *, const HopRun *, Tensor *out, Arena *);
+#endif

@@ -1,0 +1,589 @@
+/* flow.c - control flow: the steps of higher-order operators.
+ *
+ * A sub-graph is lowered as a program of its own, once; a call copies its steps into the
+ * plan at hand, buffers of the call in the place of its inputs and outputs.  Jumps between
+ * steps do the rest:
+ *
+ *   cond      jump F if pred == 0; steps of true_fn; jump E; F: steps of false_fn; E:
+ *   while     H: steps of cond_fn; jump E if its result == 0; steps of body_fn; copy what they
+ *             made to what is carried; jump H; E:
+ *   map       k = 0; H: jump E if k < n == 0; copy row k of each xs; steps of f; copy its
+ *             results to rows k; k = k + 1; jump H; E:
+ *
+ * Steps stand in the order in which they run, but for jumps back: so a buffer lives from the
+ * first step that names it to the last, to the end of each loop that it enters, and from the
+ * head of each that it leaves (flow_live).
+ */
+#include "ir/hop.h"
+#include "lower/planning.h"
+
+typedef struct Flow {
+	Planning *w;
+	Node *n;
+	Ctx *cx;
+	Arena *a;
+	Loc loc;
+} Flow;
+
+/* ---- plans of sub-graphs ------------------------------------------------------------ */
+
+/* The sub-graph as a module: its parameters are inputs of the user, row-major. */
+static Module *
+asmodule(Flow *f, const Module *top, Graph *g)
+{
+	Module *m = NEW(f->a, Module);
+	HopList res = hop_results(g);
+
+	*m = *top;
+	m->name = g->name;
+	m->main = g;
+	memset(&m->in, 0, sizeof m->in);
+	memset(&m->out, 0, sizeof m->out);
+	memset(&m->guard, 0, sizeof m->guard);
+	FOREACH_NODE(g, n) {
+		const Type *t = n->nout ? n->out[0].type : NULL;
+		if (n->op != &opplaceholder)
+			continue;
+		if (t && t->kind == TyTensor)
+			n->out[0].type = type_tensor(f->cx, t->dt, t->rank, t->dim);
+		Input in = {.kind = InUser, .val = &n->out[0], .name = n->name, .argname = n->name};
+		vec_push(f->a, &m->in, in);
+	}
+	for (int k = 0; k < res.n; k++)
+		vec_push(f->a, &m->out, ((Output){.kind = ResUser, .name = intern_printf(f->cx, "%s_out%d", g->name, k)}));
+	return m;
+}
+
+static const Plan *
+subplan(Flow *f, Graph *g)
+{
+	Subplans *s = f->w->lo->opt.subplans;
+	Plan *p;
+
+	for (int k = 0; k < s->v.n; k++)
+		if (s->v.v[k].g == g)
+			return s->v.v[k].plan;
+	if (s->depth > 50) {
+		error(f->cx, f->loc, "sub-graphs are nested deeper than %d", s->depth - 1);
+		return NULL;
+	}
+	g->mod = asmodule(f, s->mod, g);
+	s->depth++;
+	p = lower_graph(g, &f->w->lo->opt);
+	s->depth--;
+	if (p)
+		vec_push(f->a, &s->v, (struct Subplan){g, p});
+	return p;
+}
+
+/* ---- steps ------------------------------------------------------------------------------ */
+
+/* Of a sub-graph, so that loops in different ones count apart. */
+static int
+number(const Flow *f)
+{
+	const Module *top = f->w->lo->opt.subplans->mod;
+
+	for (int k = 0; k < top->sub.n; k++)
+		if (top->sub.v[k] == f->n->graph)
+			return k + 1;
+	return 0;
+}
+
+static void
+syms(Flow *f, Step *s, const Sym *const *v, int n)
+{
+	s->num = arena_dup(f->a, v, sizeof *v * (size_t)n);
+	s->nnum = n;
+}
+
+static int
+here(const Flow *f)
+{
+	return f->w->plan->step.n;
+}
+
+/* Jump if the value in buffer b, or the size e (b -1), is `is`; both absent: always.  The
+ * target is filled in when it is known. */
+static int
+jump(Flow *f, int b, const Sym *e, int64_t is)
+{
+	Step *s = plan_addstep(f->w, StepJump, f->loc);
+	const Sym *v[2] = {e, sym_const(f->cx, is)};
+
+	if (b >= 0)
+		syms(f, s, v + 1, 1);
+	else if (e)
+		syms(f, s, v, 2);
+	plan_setbufs(f->w, s, &b, b >= 0);
+	return here(f) - 1;
+}
+
+static void
+land(Flow *f, int at)
+{
+	f->w->plan->step.v[at].target = here(f);
+}
+
+static void
+back(Flow *f, int head)
+{
+	f->w->plan->step.v[jump(f, -1, NULL, 0)].target = head;
+	vec_push(f->a, &f->w->plan->loop, (struct PlanLoop){head, here(f) - 1});
+}
+
+static void
+copy(Flow *f, int from, int to)
+{
+	if (from >= 0 && to >= 0 && from != to)
+		plan_setbufs(f->w, plan_addstep(f->w, StepCopy, f->loc), (int[]){from, to}, 2);
+}
+
+/* count elements from one place to another, in elements of the buffers. */
+static void
+copypart(Flow *f, int from, const Sym *fromat, int to, const Sym *toat, const Sym *count)
+{
+	Step *s = plan_addstep(f->w, StepCopy, f->loc);
+
+	syms(f, s, (const Sym *[]){fromat, toat, count}, 3);
+	plan_setbufs(f->w, s, (int[]){from, to}, 2);
+}
+
+static void
+set(Flow *f, const Sym *var, const Sym *value)
+{
+	Step *s = plan_addstep(f->w, StepSize, f->loc);
+
+	s->define = var;
+	syms(f, s, &value, 1);
+}
+
+static const Sym *
+counter(Flow *f, const char *what)
+{
+	return sym_var(f->cx, intern_printf(f->cx, "%s%d_%s", what, number(f), f->n->name), 0, INT64_MAX);
+}
+
+/* ---- calls -------------------------------------------------------------------------------- */
+
+static int
+mapped(Flow *f, const Buf *b, const int *in, int nin, const int *out, int nout)
+{
+	Buf copy = *b;
+
+	if (b->home == HomeInput)
+		return b->index < nin ? in[b->index] : -1;
+	if (b->home == HomeOutput && b->index < nout && out[b->index] >= 0)
+		return out[b->index];
+	if (b->home == HomeOutput)
+		copy.home = HomeArena;
+	return plan_addbuf(f->w, copy);
+}
+
+static void
+addkernels(Flow *f, const Plan *p)
+{
+	Plan *to = f->w->plan;
+
+	for (int i = 0; i < p->kernel.n; i++) {
+		bool seen = false;
+		for (int k = 0; k < to->kernel.n && !seen; k++)
+			seen = to->kernel.v[k] == p->kernel.v[i];
+		if (!seen)
+			vec_push(f->a, &to->kernel, p->kernel.v[i]);
+	}
+}
+
+/* The steps of g, its inputs and outputs in these buffers. */
+static bool
+call(Flow *f, Graph *g, const int *in, int nin, const int *out, int nout)
+{
+	const Plan *p = subplan(f, g);
+	int *map, base = here(f);
+
+	if (p == NULL)
+		return false;
+	map = NEWN(f->a, int, p->buf.n + 1);
+	for (int i = 0; i < p->buf.n; i++)
+		map[i] = mapped(f, &p->buf.v[i], in, nin, out, nout);
+	for (int i = 0; i < p->step.n; i++) {
+		const Step *old = &p->step.v[i];
+		int *buf = NEWN(f->a, int, old->nbuf + 1);
+		for (int k = 0; k < old->nbuf; k++)
+			buf[k] = old->buf[k] < 0 ? -1 : map[old->buf[k]];
+		Step *s = plan_addstep(f->w, old->kind, old->loc);
+		*s = *old;
+		s->called = true;
+		s->target += base;
+		plan_setbufs(f->w, s, buf, old->nbuf);
+	}
+	for (int i = 0; i < p->loop.n; i++)
+		vec_push(f->a, &f->w->plan->loop, (struct PlanLoop){p->loop.v[i].head + base, p->loop.v[i].end + base});
+	addkernels(f, p);
+	return true;
+}
+
+/* Sizes that only g has are those of what it is called with: its parameters from the first on. */
+static void
+bindsize(Flow *f, const Sym *var, const Sym *value)
+{
+	if (var->kind == SymVar && var != value)
+		set(f, var, value);
+}
+
+static void
+bindsizes(Flow *f, Graph *g, int first, HopList l)
+{
+	Val *p[MaxHopOperands];
+	int np = hop_params(g, p, MaxHopOperands);
+
+	for (int k = 0; k < l.n && first + k < np; k++) {
+		const Type *t = p[first + k]->type, *is = l.v[k].kind == ArgVal ? l.v[k].use->val->type : NULL;
+		if (t->kind == TySym && l.v[k].kind == ArgInt)
+			bindsize(f, t->sym, l.v[k].i);
+		for (int d = 0; is && t->kind == TyTensor && is->rank == t->rank && d < t->rank; d++)
+			bindsize(f, t->dim[d], is->dim[d]);
+	}
+}
+
+/* ---- buffers ------------------------------------------------------------------------------- */
+
+/* The buffer of an operand; -1 for what is no tensor. */
+static bool
+operand(Flow *f, const Arg *a, int *b)
+{
+	*b = -1;
+	if (a->kind != ArgVal || a->use->val->type->kind != TyTensor)
+		return true;
+	return (*b = plan_bufof(f->w, a->use->val)) >= 0;
+}
+
+static bool
+operands(Flow *f, HopList l, int *b)
+{
+	for (int k = 0; k < l.n; k++)
+		if (!operand(f, &l.v[k], &b[k]))
+			return false;
+	return true;
+}
+
+static int
+fresh(Flow *f, const char *name, const Type *t)
+{
+	if (t == NULL || t->kind != TyTensor)
+		return -1;
+	return plan_addbuf(f->w, (Buf){.name = intern_printf(f->cx, "%s_%s", f->n->name, name), .home = HomeArena,
+	                               .dt = t->dt, .count = type_numel(f->cx, t)});
+}
+
+static const Type *
+typeof_(const Arg *a)
+{
+	return a->kind == ArgVal ? a->use->val->type : NULL;
+}
+
+static int *
+resultbufs(Flow *f, int n)
+{
+	int *b = NEWN(f->a, int, n + 1);
+
+	for (int k = 0; k < n; k++) {
+		const Type *t = k < f->n->nout ? f->n->out[k].type : NULL;
+		b[k] = t && t->kind == TyTensor && f->w->lo->rootof[f->n->out[k].id] ? plan_bufof(f->w, &f->n->out[k]) : -1;
+	}
+	return b;
+}
+
+/* ---- one of several ------------------------------------------------------------------------- */
+
+static bool
+branches(Flow *f, const char *chooser, bool cond)
+{
+	Graph *g[MaxHopGraphs];
+	int ng = hop_graphs(f->n, g), which, *in, *out, *to = NEWN(f->a, int, ng + 1), *end = NEWN(f->a, int, ng + 1);
+	HopList ops = hop_operands(f->n);
+	const Arg *c = node_arg(f->n, chooser);
+	const Sym *size = c->kind == ArgInt ? c->i : c->kind == ArgBool ? sym_const(f->cx, c->b) : NULL;
+
+	in = NEWN(f->a, int, ops.n + 1);
+	out = resultbufs(f, f->n->nout);
+	if (!operand(f, c, &which) || !operands(f, ops, in))
+		return false;
+	if (cond)                               /* the second if it is 0 */
+		to[1] = jump(f, which, size, 0);
+	else                                    /* the last if it is none of the others */
+		for (int k = 0; k + 1 < ng; k++)
+			to[k] = jump(f, which, size, k);
+	for (int i = 0; i < ng; i++) {
+		int k = cond ? i : (i + ng - 1) % ng;   /* the last first: that is where no jump leads */
+		if (i > 0)
+			land(f, to[k]);
+		bindsizes(f, g[k], 0, ops);
+		if (!call(f, g[k], in, ops.n, out, f->n->nout))
+			return false;
+		if (i + 1 < ng)
+			end[i] = jump(f, -1, NULL, 0);
+	}
+	for (int i = 0; i + 1 < ng; i++)
+		land(f, end[i]);
+	return true;
+}
+
+static bool
+invoke(Flow *f)
+{
+	Graph *g[MaxHopGraphs];
+	HopList ops = hop_operands(f->n);
+	int *in = NEWN(f->a, int, ops.n + 1);
+
+	if (hop_graphs(f->n, g) != 1 || !operands(f, ops, in))
+		return false;
+	bindsizes(f, g[0], 0, ops);
+	return call(f, g[0], in, ops.n, resultbufs(f, f->n->nout), f->n->nout);
+}
+
+/* ---- while ------------------------------------------------------------------------------------ */
+
+static void
+limit(Flow *f, const Sym *rounds)
+{
+	int64_t most = f->w->lo->opt.maxrounds;
+	Step *s;
+
+	if (most <= 0)
+		return;
+	s = plan_addstep(f->w, StepSize, f->loc);
+	const Sym *ok = sym_fn(f->cx, SymFnLt, (const Sym *[]){rounds, sym_const(f->cx, most)}, 2, NULL);
+	syms(f, s, &ok, 1);
+	s->assertion = intern_printf(f->cx, "%s: more than %lld rounds (-fmax-iterations)", f->n->name, (long long)most);
+}
+
+/* Results of while_loop_stack_output have a size that is found: it needs a bound. */
+static bool
+stackbound(Flow *f, const Sym **len)
+{
+	const Type *t = f->n->out[0].type;
+	int64_t most = f->w->lo->opt.maxrounds;
+
+	*len = t->dim[0];
+	if ((*len)->kind == SymVar && (*len)->hi == INT64_MAX && most > 0)
+		sym_bound(f->cx, *len, (*len)->lo, most);
+	if ((*len)->kind == SymVar && (*len)->hi < INT64_MAX)
+		return true;
+	error(f->cx, f->loc, "%s: nothing says how many rounds there are at most; give -fmax-iterations=N", f->n->op->name);
+	return false;
+}
+
+static bool
+whileloop(Flow *f, bool stacks)
+{
+	Graph *g[MaxHopGraphs];
+	HopList init = hop_carried(f->n), rest = hop_rest(f->n), made;
+	int nc = init.n, *in = NEWN(f->a, int, nc + rest.n + 1), *first = NEWN(f->a, int, nc + 1), *next, *out, go, head, end;
+	const Sym *round = counter(f, "round"), *len = NULL;
+
+	if (hop_graphs(f->n, g) != 2 || (stacks && !stackbound(f, &len)))
+		return false;
+	made = hop_results(g[1]);
+	next = NEWN(f->a, int, made.n + nc + 1);
+	out = resultbufs(f, nc);
+	if (!operands(f, init, first) || !operands(f, rest, in + nc))
+		return false;
+	go = hop_results(g[0]).n == 1 ? fresh(f, "go", typeof_(&hop_results(g[0]).v[0])) : -1;
+	if (go < 0) {
+		error(f->cx, f->loc, "%s: its condition is no tensor", f->n->op->name);
+		return false;
+	}
+	bindsizes(f, g[0], nc, rest);
+	bindsizes(f, g[1], nc, rest);
+	for (int k = 0; k < nc; k++) {
+		if (!typeof_(&init.v[k])) {
+			error(f->cx, f->loc, "%s: carried value %d is no tensor: not supported", f->n->op->name, k);
+			return false;
+		}
+		in[k] = !stacks && out[k] >= 0 ? out[k] : fresh(f, "carried", typeof_(&init.v[k]));
+		next[k] = k < made.n ? fresh(f, "next", typeof_(&made.v[k])) : -1;
+		copy(f, first[k], in[k]);
+	}
+	set(f, round, sym_const(f->cx, 0));
+	head = here(f);
+	if (!call(f, g[0], in, nc + rest.n, &go, 1))
+		return false;
+	end = jump(f, go, NULL, 0);
+	limit(f, round);
+	if (!call(f, g[1], in, nc + rest.n, next, made.n))
+		return false;
+	for (int k = 0; k < nc; k++) {
+		copy(f, next[k], in[k]);
+		if (stacks && out[k] >= 0) {
+			const Sym *n = type_numel(f->cx, typeof_(&made.v[k]));
+			copypart(f, next[k], sym_const(f->cx, 0), out[k], sym_mul(f->cx, round, n), n);
+		}
+	}
+	set(f, round, sym_add(f->cx, round, sym_const(f->cx, 1)));
+	back(f, head);
+	land(f, end);
+	if (stacks)
+		set(f, len, round);
+	return true;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------- */
+
+typedef struct Rows {
+	HopList xs;
+	int nc, nr, ny;                 /* carried, the rest, results that are stacked */
+	int *x;                         /* buffers of xs */
+	int *in;                        /* of the call: carried, a row of each xs, the rest */
+	int *made, *out;                /* what a round makes; the results */
+	const Sym *k;                   /* the round */
+	Graph *g;
+	HopList res;
+} Rows;
+
+static const Sym *
+rowsize(Flow *f, const Arg *x)
+{
+	return type_numel(f->cx, hop_rowtype(f->cx, typeof_(x)));
+}
+
+static void
+takerows(Flow *f, Rows *r)
+{
+	for (int i = 0; i < r->xs.n; i++) {
+		const Sym *n = rowsize(f, &r->xs.v[i]);
+		copypart(f, r->x[i], sym_mul(f->cx, r->k, n), r->in[r->nc + i], sym_const(f->cx, 0), n);
+	}
+}
+
+/* from: buffers of one round's results that are stacked. */
+static void
+putrows(Flow *f, Rows *r, const int *from, int first)
+{
+	for (int i = 0; i < r->ny; i++) {
+		int o = r->out[first + i];
+		if (o < 0)
+			continue;
+		const Sym *n = type_numel(f->cx, hop_rowtype(f->cx, f->n->out[first + i].type));
+		copypart(f, from[i], sym_const(f->cx, 0), o, sym_mul(f->cx, r->k, n), n);
+	}
+}
+
+static bool
+rowsbegin(Flow *f, Rows *r, enum hopkind kind)
+{
+	HopList init = kind == HopMap ? (HopList){NULL, 0} : hop_carried(f->n), rest = hop_rest(f->n);
+	Graph *g[MaxHopGraphs];
+	int *first = NEWN(f->a, int, init.n + 1);
+
+	if (hop_graphs(f->n, g) != 1)
+		return false;
+	*r = (Rows){.xs = hop_rows(f->n), .nc = init.n, .nr = rest.n, .k = counter(f, "row"), .g = g[0], .res = hop_results(g[0])};
+	r->x = NEWN(f->a, int, r->xs.n + 1);
+	r->in = NEWN(f->a, int, r->nc + r->xs.n + r->nr + 1);
+	r->made = NEWN(f->a, int, r->res.n + 1);
+	r->out = resultbufs(f, r->res.n);
+	r->ny = kind == HopScan ? r->res.n - r->nc : r->res.n;
+	if (!operands(f, r->xs, r->x) || !operands(f, rest, r->in + r->nc + r->xs.n) || !operands(f, init, first))
+		return false;
+	bindsizes(f, r->g, r->nc + r->xs.n, rest);
+	for (int i = 0; i < r->xs.n; i++)
+		r->in[r->nc + i] = fresh(f, "row", hop_rowtype(f->cx, typeof_(&r->xs.v[i])));
+	for (int i = 0; i < r->res.n; i++)
+		r->made[i] = fresh(f, "made", typeof_(&r->res.v[i]));
+	for (int i = 0; i < r->nc; i++) {
+		bool isresult = kind == HopScan && r->out[i] >= 0;
+		const Type *t = typeof_(&init.v[i]);
+		r->in[i] = isresult ? r->out[i] : fresh(f, "carried", kind == HopAssociative ? hop_rowtype(f->cx, t) : t);
+		if (kind == HopScan)
+			copy(f, first[i], r->in[i]);
+	}
+	return true;
+}
+
+/* The first row of an associative scan is that of xs. */
+static void
+firstrow(Flow *f, Rows *r)
+{
+	takerows(f, r);
+	for (int i = 0; i < r->nc; i++)
+		copy(f, r->in[r->nc + i], r->in[i]);
+	putrows(f, r, r->in, 0);
+}
+
+static bool
+rowloop(Flow *f, enum hopkind kind)
+{
+	const Sym *n = hop_length(f->n), *one = sym_const(f->cx, 1), *more;
+	int head, end, empty = -1;
+	Rows r;
+
+	if (!rowsbegin(f, &r, kind))
+		return false;
+	set(f, r.k, sym_const(f->cx, 0));
+	more = sym_fn(f->cx, SymFnLt, (const Sym *[]){r.k, n}, 2, NULL);
+	if (kind == HopAssociative) {
+		empty = jump(f, -1, more, 0);
+		firstrow(f, &r);
+		set(f, r.k, one);
+	}
+	head = here(f);
+	end = jump(f, -1, more, 0);
+	takerows(f, &r);
+	if (!call(f, r.g, r.in, r.nc + r.xs.n + r.nr, r.made, r.res.n))
+		return false;
+	for (int i = 0; i < r.nc; i++)
+		copy(f, r.made[i], r.in[i]);
+	putrows(f, &r, kind == HopScan ? r.made + r.nc : r.made, kind == HopScan ? r.nc : 0);
+	set(f, r.k, sym_add(f->cx, r.k, one));
+	back(f, head);
+	land(f, end);
+	if (empty >= 0)
+		land(f, empty);
+	return true;
+}
+
+/* ---- all ------------------------------------------------------------------------------------------ */
+
+bool
+flow_steps(Planning *w, Node *n)
+{
+	Flow f = {.w = w, .n = n, .cx = w->lo->cx, .a = w->lo->a, .loc = n->loc};
+	enum hopkind k = hop_kind(n->op);
+
+	switch (k) {
+	case HopCond:   return branches(&f, "pred", true);
+	case HopSwitch: return branches(&f, "index", false);
+	case HopInvoke: return invoke(&f);
+	case HopWhile: case HopWhileStack: return whileloop(&f, k == HopWhileStack);
+	case HopMap: case HopScan: case HopAssociative: return rowloop(&f, k);
+	default:
+		error(w->lo->cx, n->loc, "%s: there is no code for it", n->op->name);
+		return false;
+	}
+}
+
+void
+flow_live(Planning *w)
+{
+	bool changed = true;
+
+	while (changed) {
+		changed = false;
+		for (int i = 0; i < w->plan->loop.n; i++)
+			for (int b = 0; b < w->plan->buf.n; b++) {
+				Buf *u = &w->plan->buf.v[b];
+				const struct PlanLoop *l = &w->plan->loop.v[i];
+				if (u->first < 0 || u->first > l->end || u->last < l->head)
+					continue;
+				if (u->first < l->head && u->last < l->end) {
+					u->last = l->end;
+					changed = true;
+				}
+				if (u->first > l->head && u->last > l->end) {     /* filled round by round */
+					u->first = l->head;
+					changed = true;
+				}
+			}
+	}
+}

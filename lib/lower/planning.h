@@ -1,0 +1,26 @@
+/* planning.h - what plan.c and flow.c share: a plan being made. */
+#ifndef LOWER_PLANNING_H
+#define LOWER_PLANNING_H
+#include "lower/lower.h"
+
+typedef struct Planning {
+	Lower *lo;
+	Plan  *plan;
+	Module *m;
+} Planning;
+
+/* Plans of sub-graphs, each made once: what calls it copies its steps, which share its kernels. */
+typedef struct Subplans {
+	Module *mod;                                 /* the program that they belong to */
+	VEC(struct Subplan { Graph *g; Plan *plan; }) v;
+	int depth;
+} Subplans;
+
+int   plan_addbuf(Planning *, Buf);
+int   plan_bufof(Planning *, Val *);                 /* -1: reported */
+Step *plan_addstep(Planning *, enum stepkind, Loc);
+void  plan_setbufs(Planning *, Step *, const int *buf, int n);   /* of the step that was added last */
+/* flow.c: the steps of a higher-order operator. */
+bool  flow_steps(Planning *, Node *);
+void  flow_live(Planning *);                         /* before memory is assigned */
+#endif
