@@ -142,13 +142,12 @@ call_prepare(Call *c, char *why, size_t n)
 	const fxcc_module *m = c->m;
 	const int64_t **shape = artifact_memory(((size_t)m->nin + 1) * sizeof *shape);
 	fxcc_config cfg = {.size = sizeof cfg, .pool = c->pool};
-	size_t saved = 0;
 
 	for (int i = 0; i < m->nin; i++)
 		shape[i] = c->in[i]->shape;
 	if (!make_outputs(c, shape, why, n))
 		return false;
-	if (m->arena_need(shape, &c->arena, &saved, &c->err)) {
+	if (m->arena_need(shape, &c->arena, &c->nsaved, &c->err)) {
 		snprintf(why, n, "arena_need: %s", c->err.msg);
 		return false;
 	}
@@ -164,8 +163,64 @@ call_prepare(Call *c, char *why, size_t n)
 bool
 call_forward(Call *c, char *why, size_t n)
 {
-	if (c->m->forward(c->ctx, (const DLTensor *const *)c->in, c->out, NULL, &c->err) == 0)
+	if (c->m->forward(c->ctx, (const DLTensor *const *)c->in, c->out, c->saved, &c->err) == 0)
 		return true;
 	snprintf(why, n, "forward: error %d: %s", c->err.code, c->err.msg);
+	return false;
+}
+
+/* ---- training -------------------------------------------------------------------- */
+
+bool
+artifact_trains(const fxcc_module *m)
+{
+	return m->backward && m->size >= offsetof(fxcc_module, rng) && m->flags & FXCC_TRAINS;
+}
+
+/* The tensor that gradient i belongs to: an input of the call, or a state. */
+static bool
+gradient_shape(const Call *c, int i, int64_t *dim)
+{
+	const fxcc_tensor_info *g = &c->m->grad[i];
+
+	for (int d = 0; d < g->ndim; d++) {
+		dim[d] = g->offset < (uint64_t)c->m->nin ? c->in[g->offset]->shape[d] : g->dim[d].value;
+		if (dim[d] < 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+call_train(Call *c, char *why, size_t n)
+{
+	const fxcc_module *m = c->m;
+
+	if (!artifact_trains(m)) {
+		snprintf(why, n, "the library has no backward: compile with --train");
+		return false;
+	}
+	c->saved = artifact_memory(c->nsaved);
+	c->tangent = artifact_memory(((size_t)m->ntangent + 1) * sizeof *c->tangent);
+	c->grad = artifact_memory(((size_t)m->ngrad + 1) * sizeof *c->grad);
+	for (int i = 0; i < m->ngrad; i++) {
+		int64_t dim[MaxRank], bytes = m->grad[i].dtype.bits / 8;
+		if (!gradient_shape(c, i, dim)) {
+			snprintf(why, n, "gradient %s has a free size", m->grad[i].name);
+			return false;
+		}
+		for (int d = 0; d < m->grad[i].ndim; d++)
+			bytes *= dim[d];
+		c->grad[i] = artifact_tensor(m->grad[i].dtype, m->grad[i].ndim, dim, NULL, (size_t)bytes);
+	}
+	return true;
+}
+
+bool
+call_backward(Call *c, bool accumulate, char *why, size_t n)
+{
+	if (c->m->backward(c->ctx, c->saved, (const DLTensor *const *)c->tangent, c->grad, accumulate, &c->err) == 0)
+		return true;
+	snprintf(why, n, "backward: error %d: %s", c->err.code, c->err.msg);
 	return false;
 }

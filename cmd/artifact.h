@@ -9,8 +9,11 @@ typedef struct Call {
 	const fxcc_module *m;
 	const fxcc_pool *pool;         /* NULL: serial */
 	DLTensor **in, **out;          /* m->nin, m->nout */
+	DLTensor **tangent, **grad;    /* m->ntangent (NULL: as the library says), m->ngrad */
+	void *saved;                   /* NULL: nothing is kept for backward */
 	void *ctx;
-	size_t arena;                  /* bytes that these sizes need */
+	size_t arena, nsaved;          /* bytes that these sizes need */
+	uint64_t seed;
 	fxcc_error err;
 } Call;
 
@@ -23,4 +26,7 @@ DLTensor  *artifact_tensor(DLDataType, int rank, const int64_t *dim, const int64
 void       call_new(Call *, const fxcc_module *, const fxcc_pool *);
 bool       call_prepare(Call *, char *why, size_t n);  /* after in[] is set: outputs, arena, context */
 bool       call_forward(Call *, char *why, size_t n);
+bool       artifact_trains(const fxcc_module *);
+bool       call_train(Call *, char *why, size_t n);    /* after call_prepare: memory for backward */
+bool       call_backward(Call *, bool accumulate, char *why, size_t n);
 #endif

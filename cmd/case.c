@@ -398,12 +398,15 @@ read_model_case(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
 			vec_push(ctx_arena(cx), &run.in, t);
 		}
 		Json *out = get(cx, j, "outputs"), *mi = get(cx, j, "mutated_inputs"), *mb = get(cx, j, "mutated_buffers");
+		Json *grad = train ? get(cx, j, "grads") : NULL;
 		for (int i = 0; out && i < out->n; i++)
 			vec_push(ctx_arena(cx), &run.out, want_file(cx, dir, out->v[i]));
 		for (int i = 0; mi && i < mi->n; i++)
 			vec_push(ctx_arena(cx), &run.mutin, want_file(cx, dir, mi->v[i]));
 		for (int i = 0; mb && i < mb->n; i++)
 			vec_push(ctx_arena(cx), &run.mutbuf, want_file(cx, dir, mb->v[i]));
+		for (int i = 0; grad && i < grad->n; i++)
+			vec_push(ctx_arena(cx), &run.grad, want_file(cx, dir, grad->v[i]));
 		vec_push(ctx_arena(cx), &c->run, run);
 	}
 	model_forms(cx, dir, meta, c);
@@ -418,6 +421,7 @@ typedef struct Pack {
 	Map data;                      /* key -> StEntry * */
 	const char *text;
 	Json *verified;
+	bool train;
 } Pack;
 
 static const uint8_t *
@@ -509,6 +513,61 @@ pack_weights(Pack *p, const Json *c, int64_t id, const char *kind, CaseForm *f)
 	st_done(cx, &s, f);
 }
 
+/* Gradients lie beside their float64 references: c0.grad1, c0.rgrad1. */
+static CaseWant
+pack_grad(Pack *p, const Json *o)
+{
+	CaseWant w = {.eager = pack_tensor(p, o), .index = (int)integer(p->cx, o, "input", 0)};
+	const char *key = str(p->cx, o, "key"), *at = key ? strstr(key, ".grad") : NULL;
+	StEntry *e = at ? map_get(&p->data, intern_printf(p->cx, "%.*s.r%s", (int)(at - key), key, at + 1)) : NULL;
+
+	if (e) {
+		w.ref = w.eager;
+		w.ref.dt = e->dt;
+		w.ref.data = e->data;
+	}
+	w.fqn = str(p->cx, o, "fqn");
+	tolerance(p->cx, o, &w);
+	return w;
+}
+
+/* Placeholder k of a text, in order: what stands before its ':' or ','. */
+static const char *
+placeholder(Ctx *cx, const char *text, int k)
+{
+	const char *s = strstr(text, "def forward(self");
+	int depth = 0;
+	bool quoted = false;
+
+	for (s = s ? s + strlen("def forward(self") : ""; *s && *s != '\n' && !(*s == ')' && depth == 0 && !quoted); s++) {
+		if (*s == '"')
+			quoted = !quoted;
+		depth += quoted ? 0 : (*s == '[' || *s == '(') - (*s == ']' || *s == ')');
+		if (*s != ',' || depth || quoted || k-- > 0)
+			continue;
+		s += strspn(s, ", ");
+		return intern(cx, s, strcspn(s, ":,) "));
+	}
+	return NULL;
+}
+
+static void
+pack_backward(Pack *p, const Json *b, CaseRun *run, CaseForm *f)
+{
+	Ctx *cx = p->cx;
+	Json *ct = get(cx, b, "cotangents"), *grads = get(cx, b, "grads");
+
+	for (int i = 0; run && ct && i < ct->n; i++)
+		vec_push(ctx_arena(cx), &run->tangent, ((CaseWant){.eager = pack_tensor(p, ct->v[i]), .index = (int)integer(cx, ct->v[i], "output", i)}));
+	for (int i = 0; run && grads && i < grads->n; i++)
+		vec_push(ctx_arena(cx), &run->grad, pack_grad(p, grads->v[i]));
+	for (int i = 0; f && grads && i < grads->n; i++) {
+		const char *name = placeholder(cx, f->text, (int)integer(cx, grads->v[i], "input", i));
+		if (name)
+			vec_push(ctx_arena(cx), &f->option, arena_printf(ctx_arena(cx), "--wrt=%s", name));
+	}
+}
+
 static Case *
 pack_case(Pack *p, const Json *j, Str base)
 {
@@ -518,6 +577,7 @@ pack_case(Pack *p, const Json *j, Str base)
 	int64_t id = integer(cx, j, "id", 0);
 	CaseRun run = {.deterministic = truth(cx, j, "deterministic", true) && !truth(cx, j, "random", false)};
 	Json *in = get(cx, j, "inputs"), *out = get(cx, j, "outputs"), *mut = get(cx, j, "mutated");
+	Json *back = p->train ? get(cx, j, "backward") : NULL;
 
 	c->id = intern_printf(cx, "%s#%lld", base, (long long)id);
 	for (int i = 0; in && i < in->n; i++)
@@ -531,21 +591,25 @@ pack_case(Pack *p, const Json *j, Str base)
 		else
 			vec_push(ctx_arena(cx), &run.mutin, w);
 	}
+	if (back)
+		pack_backward(p, back, &run, NULL);
 	vec_push(ctx_arena(cx), &c->run, run);
 	for (int k = 0; k < COUNT(kind); k++) {
 		CaseForm f = {.kind = kind[k]};
 		if (!pack_verified(p, id, kind[k]) || (f.text = pack_text(p, id, kind[k], &f.ntext)) == NULL)
 			continue;
 		pack_weights(p, j, id, kind[k], &f);
+		if (back)
+			pack_backward(p, back, NULL, &f);
 		vec_push(ctx_arena(cx), &c->form, f);
 	}
 	return c;
 }
 
 static bool
-read_pack(Ctx *cx, const char *dir, Str base, int64_t only, CaseList *list)
+read_pack(Ctx *cx, const char *dir, Str base, int64_t only, bool train, CaseList *list)
 {
-	Pack p = {.cx = cx};
+	Pack p = {.cx = cx, .train = train};
 	Json *j = parse_file(cx, join(cx, dir, "cases.json")), *cases = get(cx, j, "cases");
 	File st, text;
 	StEntry *e;
@@ -560,7 +624,7 @@ read_pack(Ctx *cx, const char *dir, Str base, int64_t only, CaseList *list)
 	if (file_exists(join(cx, dir, "verified.json")))
 		p.verified = parse_file(cx, join(cx, dir, "verified.json"));
 	for (int i = 0; i < cases->n; i++)
-		if (only < 0 || integer(cx, cases->v[i], "id", -1) == only)
+		if ((only < 0 || integer(cx, cases->v[i], "id", -1) == only) && (!train || get(cx, cases->v[i], "backward")))
 			vec_push(ctx_arena(cx), list, pack_case(&p, cases->v[i], base));
 	return true;
 }
@@ -583,7 +647,7 @@ walk(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
 	bool ok = true;
 
 	if (file_exists(join(cx, dir, "cases.json")))
-		return train || read_pack(cx, dir, id, -1, list);
+		return read_pack(cx, dir, id, -1, train, list);
 	if (file_exists(join(cx, dir, "meta.json")))
 		return read_model_case(cx, dir, id, train, list);
 	if ((d = opendir(dir)) == NULL) {
@@ -618,7 +682,7 @@ cases_find(Ctx *cx, const char *dir, bool train, CaseList *list)
 	base = strrchr(path, '/');
 	base = base ? base + 1 : path;
 	if (only >= 0)
-		return read_pack(cx, path, base, only, list);
+		return read_pack(cx, path, base, only, train, list);
 	return walk(cx, path, base, train, list);
 }
 

@@ -27,6 +27,8 @@ typedef struct CaseRun {
 	VEC(CaseWant) out;
 	VEC(CaseWant) mutin;
 	VEC(CaseWant) mutbuf;
+	VEC(CaseWant) grad;           /* of input `index`, or of the parameter fqn; no tensor: None */
+	VEC(CaseWant) tangent;        /* of output `index`; none at all: the loss has 1 */
 	bool deterministic;
 } CaseRun;
 
@@ -49,7 +51,8 @@ typedef struct Case {
 
 typedef VEC(Case *) CaseList;
 
-/* Everything below dir (a case, a pack, or a tree of them), sorted; "PACK#ID" is one case of a pack. */
+/* Everything below dir (a case, a pack, or a tree of them), sorted; "PACK#ID" is one case of a pack.
+ * train: those with gradients alone, to be compiled with --train. */
 bool  cases_find(Ctx *, const char *dir, bool train, CaseList *);
 /* Does out (row-major) pass?  Writes the reason or the largest error to why. */
 bool  case_passes(const CaseWant *, enum dtype, int rank, const int64_t *dim, const void *out, bool deterministic, char *why, size_t n);

@@ -150,14 +150,105 @@ judge(Bound *b, const CaseRun *r, char *why, size_t n)
 	return true;
 }
 
+/* ---- gradients ------------------------------------------------------------------- */
+
+static bool
+bind_tangents(Bound *b, const CaseRun *r, char *why, size_t n)
+{
+	const fxcc_module *m = b->call.m;
+
+	if (r->tangent.n == 0)                         /* a loss: NULL is 1 */
+		return true;
+	for (int i = 0; i < m->ntangent; i++) {
+		const DLTensor *out = m->tangent[i].offset < (uint64_t)m->nout ? b->call.out[m->tangent[i].offset] : NULL;
+		size_t bytes = m->tangent[i].dtype.bits / 8;
+		if (out == NULL)
+			continue;
+		for (int d = 0; d < out->ndim; d++)
+			bytes *= (size_t)out->shape[d];
+		b->call.tangent[i] = artifact_tensor(m->tangent[i].dtype, out->ndim, out->shape, NULL, bytes);
+	}
+	for (int k = 0; k < r->tangent.n; k++) {
+		const CaseTensor *t = &r->tangent.v[k].eager;
+		size_t bytes = dtypeinfo[t->dt].bytes;
+		int i = 0;
+		while (i < m->ntangent && m->tangent[i].offset != (uint64_t)r->tangent.v[k].index)
+			i++;
+		if (i == m->ntangent || t->data == NULL) {
+			snprintf(why, n, "output %d has no tangent", r->tangent.v[k].index);
+			return false;
+		}
+		for (int d = 0; d < t->rank; d++)
+			bytes *= (size_t)t->dim[d];
+		memcpy(b->call.tangent[i]->data, t->data, bytes);
+	}
+	return true;
+}
+
+static bool
+iszero(const DLTensor *t)
+{
+	size_t n = t->dtype.bits / 8;
+
+	for (int d = 0; d < t->ndim; d++)
+		n *= (size_t)t->shape[d];
+	for (size_t i = 0; i < n; i++)
+		if (((const uint8_t *)t->data)[i])
+			return false;
+	return true;
+}
+
+/* The gradient that is wanted: by the parameter's name, or by the input's place. */
+static int
+gradient(const Bound *b, const CaseWant *w)
+{
+	const fxcc_module *m = b->call.m;
+	int i = 0;
+
+	while (i < m->ngrad && !(w->fqn ? m->grad[i].fqn && strcmp(m->grad[i].fqn, w->fqn) == 0
+	                                : b->portof[w->index] >= 0 && m->grad[i].offset == (uint64_t)b->portof[w->index]))
+		i++;
+	return i < m->ngrad ? i : -1;
+}
+
+static bool
+judge_gradients(Bound *b, const CaseRun *r, char *why, size_t n)
+{
+	char reason[120], name[120];
+
+	for (int k = 0; k < r->grad.n; k++) {
+		const CaseWant *w = &r->grad.v[k];
+		int i = gradient(b, w);
+		const DLTensor *t = i < 0 ? NULL : b->call.grad[i];
+		if (w->fqn)
+			snprintf(name, sizeof name, "gradient of %s", w->fqn);
+		else
+			snprintf(name, sizeof name, "gradient of input %d", w->index);
+		if (t == NULL || !w->eager.istensor) {
+			if ((t == NULL && !w->eager.istensor) || (t && iszero(t)))
+				continue;
+			snprintf(why, n, t ? "%s: None is wanted" : "%s: there is none", name);
+			return false;
+		}
+		if (!case_passes(w, artifact_dtype(t->dtype), t->ndim, t->shape, t->data, r->deterministic, reason, sizeof reason)) {
+			snprintf(why, n, "%s: %s", name, reason);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool
 run(const fxcc_module *m, const CaseRun *r, char *why, size_t n)
 {
 	Bound b = {.portof = artifact_memory(((size_t)r->in.n + 1) * sizeof(int))};
+	bool train = r->grad.n > 0;
 
 	call_new(&b.call, m, NULL);
-	return bind_inputs(&b, r, why, n) && call_prepare(&b.call, why, n) &&
-	       call_forward(&b.call, why, n) && judge(&b, r, why, n);
+	if (!bind_inputs(&b, r, why, n) || !call_prepare(&b.call, why, n) || (train && !call_train(&b.call, why, n)) ||
+	    !call_forward(&b.call, why, n) || !judge(&b, r, why, n))
+		return false;
+	return !train || (bind_tangents(&b, r, why, n) && call_backward(&b.call, false, why, n) && judge_gradients(&b, r, why, n));
 }
 
 bool

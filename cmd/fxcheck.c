@@ -89,6 +89,8 @@ compile(const Check *k, const Task *t, const char *dir, const char *lib, const c
 		vec_push(a, &arg, k->flag.v[i]);
 	for (int i = 0; i < t->f->option.n; i++)
 		vec_push(a, &arg, t->f->option.v[i]);
+	if (k->train)
+		vec_push(a, &arg, "--train");
 	vec_push(a, &arg, "-fno-header");
 	vec_push(a, &arg, "-j1");
 	vec_push(a, &arg, t->f->path ? t->f->path : arena_printf(a, "%s", write_file(dir, "model.fxg", t->f->before, t->f->text, t->f->ntext)));
@@ -176,7 +178,9 @@ task_main(const Check *k, const Task *t, int index, int fd)
 		say(fd, "CRASH", first_line(err, "error"));
 	} else {
 		const char *s = first_line(err, "not supported");
-		if (strstr(s, "not supported"))
+		if (!strstr(s, "not supported"))
+			s = first_line(err, "no derivative");
+		if (strstr(s, "not supported") || strstr(s, "no derivative"))
 			say(fd, "UNSUPPORTED", strstr(s, "error: ") ? strstr(s, "error: ") + 7 : s);
 		else
 			say(fd, "ERROR", first_line(err, "error"));
