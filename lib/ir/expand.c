@@ -249,9 +249,9 @@ lang_inverse(Node *view, Val *newval, Node *before, Val **newbase)
  * operand is real, summed over what was broadcast, in the operand's dtype. */
 static const char fitting[] =
 	"g = real(g) if g.dtype.iscomplex and not t.iscomplex else g\n"
-	"d = [k for k in range(g.ndim) if k < g.ndim - len(s) or (s[k - g.ndim + len(s)] == 1 and g.shape[k] != 1)]\n"
-	"r = sum(g, d, True) if len(d) else g\n"
-	"r = view(r, s) if g.ndim > len(s) else r\n"
+	"d = [k for k in range(g.ndim) if k < g.ndim - len(s) or (s[k - g.ndim + len(s)] == 1 and not (g.shape[k] == 1))]\n"
+	"r = aten.sum.default(g) if len(s) == 0 and g.ndim > 0 else sum(g, d, True) if len(d) else g\n"
+	"r = view(r, s) if r.ndim > len(s) else r\n"
 	"return r if r.dtype == t else _to_copy(r, dtype=t)\n";
 
 static const char *
