@@ -346,7 +346,7 @@ included(const Artifact *a, const char *header)
 static bool
 wanted(const Artifact *a, const char *file)
 {
-	static const char *const always[] = {"rt.h", "model.h", "karith.h", "door.c", "expr.c", "run.c", "context.c",
+	static const char *const always[] = {"rt.h", "model.h", "karith.h", "door.c", "expr.c", "flow.c", "run.c", "context.c",
 	                                    "forward.c", "pool.c"};
 
 	for (int i = 0; i < COUNT(always); i++)
