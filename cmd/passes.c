@@ -225,7 +225,11 @@ passes_run(Module *m, const Options *o)
 		started = started || strcmp(o->start, r->name) == 0;
 		if (started && runs(r, o) && !(torch && r >= post && r < cut))
 			end = run_one(r, m, o);
+		if (r + 1 == post && started && !torch && end == PassDone && !mutations_returned(m))
+			return PassFailed;
 	}
+	if (end == PassDone && !mutations_returned(m))
+		return PassFailed;
 	if (end == PassDone && m->backward && !partition_share(m))
 		return PassFailed;
 	for (const struct row *r = post; end == PassDone && m->backward && r < cut; r++)

@@ -24,8 +24,9 @@ bool module_functional(const Module *);
  * and an input needs a gradient; a joint graph stays as it is. */
 bool pass_joint(Module *);
 /* epilogue.c: under keepmut the inputs that are mutated in the graph are written by copy_ nodes
- * at its end instead of being results; functionalize takes that back. */
+ * at its end instead of being results; mutations_returned takes that back, for lowering. */
 bool pass_epilogue(Module *);
+bool mutations_returned(Module *);
 
 /* The record as PyTorch prints it (golden/ == meta). */
 void meta_print(const Module *, Text *);
