@@ -92,14 +92,16 @@ tensor_of(Ctx *cx, const Json *o)
 	return t;
 }
 
+/* dt: what is expected, for dtypes that .npy has no name for; becomes what is there. */
 static const uint8_t *
-npy_bytes(Ctx *cx, const char *path, enum dtype dt)
+npy_bytes(Ctx *cx, const char *path, enum dtype *dt)
 {
 	File f;
 	Tensor t;
 
-	if (!file_read(cx, path, &f) || !npy_read(cx, path, f.data, f.size, dt, &t))
+	if (!file_read(cx, path, &f) || !npy_read(cx, path, f.data, f.size, *dt, &t))
 		return NULL;
+	*dt = t.dt;
 	return t.data ? t.data : (const uint8_t *)"";
 }
 
@@ -120,10 +122,11 @@ want_file(Ctx *cx, const char *dir, const Json *o)
 	const char *f = str(cx, o, "file"), *f64 = str(cx, o, "file64");
 
 	if (f)
-		w.eager.data = npy_bytes(cx, join(cx, dir, f), w.eager.dt);
+		w.eager.data = npy_bytes(cx, join(cx, dir, f), &w.eager.dt);
 	if (f64) {
 		w.ref = w.eager;
-		w.ref.data = npy_bytes(cx, join(cx, dir, f64), w.ref.dt = DtF64);
+		w.ref.dt = DtF64;                          /* f32 where there are many */
+		w.ref.data = npy_bytes(cx, join(cx, dir, f64), &w.ref.dt);
 	}
 	w.fqn = str(cx, o, "fqn");
 	tolerance(cx, o, &w);
@@ -394,7 +397,7 @@ read_model_case(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
 			CaseTensor t = tensor_of(cx, in->v[i]);
 			const char *f = str(cx, in->v[i], "file");
 			if (t.istensor && f)
-				t.data = npy_bytes(cx, join(cx, dir, f), t.dt);
+				t.data = npy_bytes(cx, join(cx, dir, f), &t.dt);
 			vec_push(ctx_arena(cx), &run.in, t);
 		}
 		Json *out = get(cx, j, "outputs"), *mi = get(cx, j, "mutated_inputs"), *mb = get(cx, j, "mutated_buffers");
