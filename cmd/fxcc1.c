@@ -208,6 +208,22 @@ matches(const StrList *globs, Str name)
 	return false;
 }
 
+/* Parameters that share their memory are one, under the first name: it gets the whole gradient. */
+static void
+tie(Module *m)
+{
+	for (int i = 0; i < m->in.n; i++)
+		for (int k = 0; k < i; k++) {
+			Input *a = &m->in.v[k], *b = &m->in.v[i];
+			if (a->kind == InParam && b->kind == InParam && a->val && b->val && a->weight && b->weight && a->weight->storage &&
+			    a->weight->storage == b->weight->storage && a->weight->data == b->weight->data && a->val->type == b->val->type) {
+				val_replace(b->val, a->val);
+				a->requires_grad |= b->requires_grad;
+				a->updatable |= b->updatable;
+			}
+		}
+}
+
 /* --wrt, --loss, -fmutable: marks in the signature. */
 static bool
 training(Job *j)
@@ -227,6 +243,8 @@ training(Job *j)
 		in->updatable = (in->kind == InParam || in->kind == InBuffer) &&
 		                (matches(&o->mutables, in->target) || (m->train && in->requires_grad));
 	}
+	if (m->train)
+		tie(m);
 	for (int i = 0; o->loss && i < m->out.n; i++)
 		if (m->out.v[i].kind == ResUser || m->out.v[i].kind == ResLoss)
 			m->out.v[i].kind = m->out.v[i].name && strcmp(m->out.v[i].name, o->loss) == 0 ? ResLoss : ResUser;
