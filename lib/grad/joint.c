@@ -387,25 +387,29 @@ inmeta(const Module *m, const Output *o)
 	return NULL;
 }
 
-/* Has the caller a gradient for it?  What is a view of an input or of another result has none:
- * the caller makes the view himself, and its gradient arrives there. */
+/* Has the caller a gradient for it?  In PyTorch what is a view of an input or of another result has
+ * none: the caller makes the view himself, and its gradient arrives there.  A caller without
+ * autograd has one for each result that he asked for, and none for bases. */
 static bool
 hastangent(const Joint *j, const Output *o, const Val *v, int user)
 {
 	const Meta *meta = j->m->meta;
 	const InMeta *in;
+	bool native = j->m->decomp == DecompNative;
 
 	switch (o->kind) {
 	case ResBufferMut: case ResParamMut: case ResUserMut:
 		in = inmeta(j->m, o);
 		return in == NULL || (in->kind == MutatedOutGraph && in->data);
 	case ResUser:
+		if (native)
+			return true;
 		if (meta && user < meta->out.n) {
 			enum outalias k = meta->out.v[user].kind;
 			return k == OutNonAlias || k == OutUnsafeView || k == OutCustomView;
 		}
 		return v->def->op != &opplaceholder;
-	case ResBase: return true;
+	case ResBase: return !native;
 	default:      return false;
 	}
 }
