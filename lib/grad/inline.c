@@ -1,63 +1,33 @@
-/* inline.c - put sub-graphs that only run under a mode in the place of their calls.
+/* inline.c - sub-graphs that need not stay are put in the place of their calls.
  *
- * no_grad, autocast, activation checkpointing and invoke_subgraph say how PyTorch
- * is to run or differentiate a piece; what it computes is in the sub-graph.  Such
- * a call has one sub-graph, and its tensors are that sub-graph's inputs in order.
+ * A conditional whose predicate is known, a region that is called from one place only (or
+ * that is differentiated), a loop of a few short rounds.  Under -fdecomp=torch all stay, as
+ * they do in PyTorch's dumps.  What only sets a mode (no_grad, autocast, checkpoints) the
+ * readers have put in place already, with marks on its nodes.
  */
 #include "grad/grad.h"
+#include "ir/hop.h"
+#include "ir/lang.h"
 
-static const char *const wrappers[] = {
-	"higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast",
-	"higher_order.tag_activation_checkpoint", "higher_order.wrap_activation_checkpoint",
-	"higher_order.invoke_subgraph", "higher_order.wrap", "higher_order.strict_mode",
-};
-
-/* Calls without a result that set a mode for what follows. */
-static const char *const modes[] = {
-	"torch._C._set_grad_enabled", "torch.amp.autocast_mode._enter_autocast",
-	"torch.amp.autocast_mode._exit_autocast",
-};
-
-static bool
-among(const char *const *list, int n, const char *name)
-{
-	for (int k = 0; k < n; k++)
-		if (strcmp(list[k], name) == 0)
-			return true;
-	return false;
-}
-
-static Graph *
-body(const Node *n)
-{
-	Graph *g = NULL;
-
-	if (!among(wrappers, COUNT(wrappers), n->op->name))
-		return NULL;
-	for (int k = 0; k < n->narg; k++)
-		if (n->arg[k].kind == ArgGraph) {
-			if (g)
-				return NULL;
-			g = n->arg[k].graph;
-		}
-	return g;
-}
+enum { MostRounds = 8, MostNodes = 200 };     /* of a loop that is unrolled */
 
 typedef struct Inline {
 	Arena *a;
 	Ctx *cx;
 	Node *call;
-	VEC(Val *) actual;       /* the call's tensors */
-	Val **with;              /* by id of the sub-graph's value: what stands for it here */
+	HopList actual;          /* the call's operands */
+	Arg *with;               /* by id of the sub-graph's value: what stands for it here */
+	Renaming size;           /* parameters that are sizes */
 	bool bad;
 } Inline;
 
 static void
-collect(void *arg, Use *u)
+bindsize(Inline *s, const Sym *from, const Sym *to)
 {
-	Inline *s = arg;
-
-	vec_push(s->a, &s->actual, u->val);
+	if (from->kind != SymVar || from == to)
+		return;
+	vec_push(s->a, &s->size.var, from);
+	vec_push(s->a, &s->size.with, to);
 }
 
 static Arg
@@ -66,7 +36,9 @@ translated(Inline *s, const Arg *x)
 	Arg r = *x;
 
 	if (x->kind == ArgVal)
-		return arg_val(s->with[x->use->val->id]);
+		return s->with[x->use->val->id].kind == ArgVal ? arg_val(s->with[x->use->val->id].use->val) : s->with[x->use->val->id];
+	if (x->kind == ArgInt)
+		r.i = sym_subst(s->cx, x->i, s->size.var.v, s->size.with.v, s->size.var.n);
 	if (x->kind != ArgList && x->kind != ArgSlice && x->kind != ArgComplex)
 		return r;
 	r.list.v = x->list.n ? NEWN(s->a, Arg, x->list.n) : NULL;
@@ -85,33 +57,48 @@ copynode(Inline *s, const Node *n)
 		arg[k] = translated(s, &n->arg[k]);
 	m = node_new(s->call->graph, n->op, arg, n->narg, n->nout, s->call, n->loc);
 	m->target = n->target;
-	m->tag = n->tag;
-	m->backward = s->call->backward;
 	m->annot = n->annot;
-	for (int k = 0; k < n->nout; k++) {
-		m->out[k].type = n->out[k].type;
-		s->with[n->out[k].id] = &m->out[k];
+	node_inherit(m, n);
+	m->backward = s->call->backward;
+	if (s->call->region == GradOff)
+		m->region = GradOff;
+	if (!n->acgraph && !n->recompute) {
+		m->acgraph = s->call->acgraph;
+		m->recompute = s->call->recompute;
 	}
+	for (int k = 0; k < n->nout; k++) {
+		m->out[k].type = renamed_type(s->cx, &s->size, n->out[k].type);
+		s->with[n->out[k].id] = arg_val(&m->out[k]);
+	}
+}
+
+/* A size that only the sub-graph has is the operand's. */
+static void
+parameter(Inline *s, const Node *n, const Arg *a)
+{
+	const Type *t = n->out[0].type, *is = a->kind == ArgVal ? a->use->val->type : NULL;
+
+	s->with[n->out[0].id] = *a;
+	if (t && t->kind == TySym && a->kind == ArgInt)
+		bindsize(s, t->sym, a->i);
+	for (int d = 0; t && is && t->kind == TyTensor && is->rank == t->rank && d < t->rank; d++)
+		bindsize(s, t->dim[d], is->dim[d]);
 }
 
 /* The call's results are what the sub-graph returns. */
 static bool
-returned(Inline *s, const Node *end)
+returned(Inline *s, HopList res)
 {
-	const Arg *list = &end->arg[0];
-
-	if (list->list.n < s->call->nout) {
-		error(s->cx, s->call->loc, "%s: its sub-graph returns %d values, %d are used",
-		      s->call->op->name, list->list.n, s->call->nout);
+	if (res.n < s->call->nout) {
+		error(s->cx, s->call->loc, "%s: its sub-graph returns %d values, %d are used", s->call->op->name, res.n, s->call->nout);
 		return false;
 	}
 	for (int k = 0; k < s->call->nout; k++) {
-		const Arg *r = &list->list.v[k];
-		if (r->kind == ArgVal)
-			val_replace(&s->call->out[k], s->with[r->use->val->id]);
+		Arg r = translated(s, &res.v[k]);
+		if (r.kind == ArgVal)
+			val_replace(&s->call->out[k], r.use->val);
 		else if (s->call->out[k].uses) {
-			error(s->cx, s->call->loc, "%s: result %d of its sub-graph is no tensor",
-			      s->call->op->name, k);
+			error(s->cx, s->call->loc, "%s: result %d of its sub-graph is no tensor", s->call->op->name, k);
 			return false;
 		}
 	}
@@ -120,25 +107,105 @@ returned(Inline *s, const Node *end)
 }
 
 static bool
-splice(Inline *s, Graph *g)
+splice(Node *call, Graph *g)
 {
+	Inline s = {.a = call->graph->arena, .cx = call->graph->cx, .call = call, .actual = hop_operands(call)};
 	int taken = 0;
 
-	node_operands(s->call, collect, s);
-	s->with = NEWN(s->a, Val *, g->nval + 1);
+	s.with = NEWN(s.a, Arg, g->nval + 1);
 	FOREACH_NODE(g, n) {
 		if (n == g->last)
-			return returned(s, n);
-		if (strcmp(n->op->name, "placeholder") == 0) {
-			if (taken == s->actual.n)
-				break;
-			s->with[n->out[0].id] = s->actual.v[taken++];
-		} else
-			copynode(s, n);
+			return returned(&s, hop_results(g));
+		if (n->op != &opplaceholder)
+			copynode(&s, n);
+		else if (taken < s.actual.n)
+			parameter(&s, n, &s.actual.v[taken++]);
+		else
+			break;
 	}
-	error(s->cx, s->call->loc, "%s: its sub-graph takes more than the %d tensors given",
-	      s->call->op->name, s->actual.n);
+	error(s.cx, call->loc, "%s: its sub-graph takes more than the %d values given", call->op->name, s.actual.n);
 	return false;
+}
+
+/* ---- what is put in place -------------------------------------------------------------- */
+
+static int
+ncalls(const Module *m, const Graph *g)
+{
+	int count = 0;
+
+	for (int k = -1; k < m->sub.n; k++)
+		FOREACH_NODE(k < 0 ? m->main : m->sub.v[k], n) {
+			Graph *v[MaxHopGraphs];
+			int ng = n->op->flags & OP(Hop) ? hop_graphs(n, v) : 0;
+			for (int i = 0; i < ng; i++)
+				count += v[i] == g;
+		}
+	return count;
+}
+
+static int
+nnodes(const Graph *g)
+{
+	int n = 0;
+
+	FOREACH_NODE(g, node)
+		n += !(node->op->flags & OP(Leaf));
+	return n;
+}
+
+/* The branch that a predicate known when compiling chooses. */
+static Graph *
+chosen(const Node *n, Graph *const *g, int ng)
+{
+	enum hopkind k = hop_kind(n->op);
+	const Arg *a = node_arg(n, k == HopCond ? "pred" : "index");
+	int64_t i;
+
+	if (a->kind == ArgBool)
+		i = a->b;
+	else if (a->kind != ArgInt || !sym_isconst(a->i, &i))
+		return NULL;
+	if (k == HopCond)
+		i = i == 0;
+	return g[i < 0 || i >= ng ? ng - 1 : i];
+}
+
+/* The sub-graph to be put in the place of n; NULL: it stays. */
+static Graph *
+body(const Node *n)
+{
+	const Module *m = n->graph->mod;
+	Graph *g[MaxHopGraphs];
+	int ng;
+
+	switch (hop_kind(n->op)) {
+	case HopCond: case HopSwitch:
+		ng = hop_graphs(n, g);
+		return ng ? chosen(n, g, ng) : NULL;
+	case HopInvoke:
+		if (m->decomp == DecompTorch || hop_graphs(n, g) != 1)
+			return NULL;
+		return m->train || ncalls(m, g[0]) == 1 ? g[0] : NULL;
+	default:
+		return NULL;
+	}
+}
+
+static bool
+unrolls(const Node *n)
+{
+	const Sym *len = NULL;
+	Graph *g[MaxHopGraphs];
+	int64_t k;
+
+	switch (hop_kind(n->op)) {
+	case HopMap: case HopScan: case HopAssociative:
+		len = n->graph->mod->decomp == DecompNative ? hop_length(n) : NULL;
+		return len && sym_isconst(len, &k) && k > 0 && k <= MostRounds && hop_graphs(n, g) == 1 && k * nnodes(g[0]) <= MostNodes;
+	default:
+		return false;
+	}
 }
 
 static bool
@@ -146,27 +213,55 @@ inline_graph(Graph *g)
 {
 	for (Node *n = g->first, *prev; n; ) {
 		Graph *b = body(n);
+		bool unroll = !b && unrolls(n);
 		prev = n->prev;
-		if (b) {
-			Inline s = {.a = g->arena, .cx = g->cx, .call = n};
-			if (!splice(&s, b))
-				return false;
+		if ((b && !splice(n, b)) || (unroll && !node_expand(n)))
+			return false;
+		if (!b && !unroll)
+			n = n->next;
+		else
 			n = prev ? prev->next : g->first;     /* it may hold calls itself */
-			continue;
-		}
-		Node *next = n->next;
-		if (among(modes, COUNT(modes), n->op->name) && (n->nout == 0 || !n->out[0].uses))
-			node_delete(n);
-		n = next;
 	}
 	return true;
+}
+
+/* ---- sub-graphs that are still called --------------------------------------------------------- */
+
+static void
+reached(Arena *a, Map *seen, const Graph *g)
+{
+	FOREACH_NODE(g, n) {
+		Graph *v[MaxHopGraphs];
+		int ng = n->op->flags & OP(Hop) ? hop_graphs(n, v) : 0;
+		for (int k = 0; k < ng; k++)
+			if (!map_get(seen, v[k])) {
+				map_put(a, seen, v[k], v[k]);
+				reached(a, seen, v[k]);
+			}
+	}
+}
+
+static void
+sweep(Module *m)
+{
+	Map seen = {0};
+	int n = 0;
+
+	reached(ctx_arena(m->cx), &seen, m->main);
+	for (int k = 0; k < m->sub.n; k++)
+		if (map_get(&seen, m->sub.v[k]))
+			m->sub.v[n++] = m->sub.v[k];
+	m->sub.n = n;
 }
 
 bool
 pass_inline(Module *m)
 {
-	for (int k = 0; k < m->sub.n; k++)
+	for (int k = m->sub.n - 1; k >= 0; k--)        /* inner ones were read later */
 		if (!inline_graph(m->sub.v[k]))
 			return false;
-	return inline_graph(m->main);
+	if (!inline_graph(m->main))
+		return false;
+	sweep(m);
+	return true;
 }
