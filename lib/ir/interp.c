@@ -668,8 +668,10 @@ alone(Run *r, Node *n)
 	m = node_new(g, n->op, arg, n->narg, n->nout, NULL, n->loc);
 	if (!node_infer(m))
 		return NULL;
-	for (int k = 0; k < n->nout; k++)
-		res[k] = arg_val(&m->out[k]);
+	for (int k = 0; k < n->nout; k++) {
+		bool none = m->out[k].type && m->out[k].type->kind == TyNone;
+		res[k] = none ? arg_none() : arg_val(&m->out[k]);
+	}
 	node_output(g, &(Arg){.kind = ArgList, .list = {res, n->nout}}, n->loc);
 	return node_expand(m) ? g : NULL;
 }
