@@ -26,7 +26,7 @@ typedef struct Job {
 	Arena *arena;
 	Options opt;
 	Module *mod;
-	Plan *plan[8], *backplan[8];
+	Plan *plan[8], *backplan[8], *stepplan[8];
 	const Target *target[8];
 	int ntarget;
 	Optimizer optim;               /* --optimizer; kind NULL: none */
@@ -406,6 +406,10 @@ lower(Job *j)
 		share_states(j->mod, j->mod->backward);
 		memory_layout(j, j->mod->backward);
 	}
+	if (j->step) {
+		share_states(j->mod, j->step);
+		memory_layout(j, j->step);
+	}
 	for (int i = 0; i < j->ntarget; i++) {
 		LowerOptions lo = {.target = j->target[i], .threads = threads(o), .fastmath = o->fastmath == 1,
 		                   .nopack = o->pack == 0,
@@ -414,7 +418,9 @@ lower(Job *j)
 		j->plan[i] = lower_graph(j->mod->main, &lo);
 		if (j->plan[i] && j->mod->backward)
 			j->backplan[i] = lower_graph(j->mod->backward->main, &lo);
-		if (j->plan[i] == NULL || (j->mod->backward && j->backplan[i] == NULL) || ctx_errors(j->cx))
+		if (j->plan[i] && j->step)
+			j->stepplan[i] = lower_graph(j->step->main, &lo);
+		if (j->plan[i] == NULL || (j->mod->backward && j->backplan[i] == NULL) || (j->step && j->stepplan[i] == NULL) || ctx_errors(j->cx))
 			return false;
 	}
 	/* One walk makes them all, so their dumps are the same text. */
@@ -481,11 +487,14 @@ back_half(Job *j)
 		plan_print(j->plan[j->ntarget - 1], &t);
 		if (j->mod->backward)
 			plan_print(j->backplan[j->ntarget - 1], &t);
+		if (j->step)
+			plan_print(j->stepplan[j->ntarget - 1], &t);
 		return write_text(j, &t);
 	}
 	EmitOptions eo = {
 		.product = product(o), .prefix = prefix(j), .command = o->command,
-		.target = j->target, .plan = j->plan, .backward = j->mod->backward ? j->backplan : NULL, .ntarget = j->ntarget,
+		.target = j->target, .plan = j->plan, .backward = j->mod->backward ? j->backplan : NULL,
+		.step = j->step ? j->stepplan : NULL, .lr = j->optim.lr, .ntarget = j->ntarget,
 		.optlevel = o->opt && *o->opt == '0' ? 0 : o->opt && *o->opt == '1' ? 1 : 2, .jobs = jobs(o),
 		.threads = o->threads && strcmp(o->threads, "pthread") == 0, .debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
 		.noaliascheck = o->checkalias == 0,

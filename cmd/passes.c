@@ -238,6 +238,18 @@ passes_run(Module *m, const Options *o)
 	return end;
 }
 
+/* Parameters that the caller would pass with every call have no place where they could move. */
+static bool
+has_values(Module *step)
+{
+	for (int i = 0; i < step->in.n; i++) {
+		const Input *in = &step->in.v[i];
+		if (in->kind == InParam && (in->weight == NULL || in->weight->data == NULL))
+			return error(step->cx, NOLOC, "--optimizer: parameter %s has no value: weights are wanted behind the model", in->target), false;
+	}
+	return true;
+}
+
 /* The step of an optimizer over the parameters of m, ready to be lowered. */
 Module *
 passes_step(Module *m, const Optimizer *opt, const Options *o)
@@ -245,7 +257,7 @@ passes_step(Module *m, const Optimizer *opt, const Options *o)
 	Module *step = optimizer_module(m, opt);
 	Options only = *o;
 
-	if (step == NULL)
+	if (step == NULL || !has_values(step))
 		return NULL;
 	step->fastmath = m->fastmath;
 	step->rulesoff = m->rulesoff;

@@ -118,7 +118,7 @@ states(Artifact *a)
 			const Input *in = &a->entry[e].mod->in.v[i];
 			bool written = input_written(a->entry[e].mod, in);
 			if (in->val && known(in) && in->val->type->kind == TyTensor && (written || in->updatable) && artifact_state(a, in) < 0)
-				add_state(a, in, written);
+				add_state(a, in, written && a->entry[e].kind != FxrtStep);
 		}
 }
 
@@ -338,6 +338,21 @@ saved(Artifact *a, const Module *back)
 	a->savedsize = at;
 }
 
+/* ---- step ----------------------------------------------------------------------------- */
+
+/* Its gradients are the results of backward, which it takes from backward's struct. */
+static void
+step_ports(Artifact *a, Entry *e, const Entry *back)
+{
+	ports_in(a, e);
+	for (int i = 0; i < e->in.n; i++) {
+		Port *p = &e->in.v[i];
+		for (int k = 0; p->fqn && k < back->out.n; k++)
+			if (back->out.v[k].fqn == p->fqn)
+				p->alias = k;
+	}
+}
+
 /* ---- sizes --------------------------------------------------------------------------- */
 
 int
@@ -417,6 +432,15 @@ konst_bytes(Artifact *a, const Buf *b, size_t *bytes)
 	return *bytes > 0 && b->data;
 }
 
+/* A state that begins as zeros needs no bytes. */
+static bool
+iszero(const uint8_t *p, uint64_t n)
+{
+	while (n > 0 && *p == 0)
+		p++, n--;
+	return n == 0;
+}
+
 static void
 constants(Artifact *a)
 {
@@ -429,7 +453,7 @@ constants(Artifact *a)
 					add_konst(a, b->data, bytes);
 			}
 	for (int i = 0; i < a->state.n; i++)       /* also those that no kernel reads */
-		if (a->state.v[i].bytes)
+		if (!iszero(a->state.v[i].in->weight->data, a->state.v[i].bytes))
 			add_konst(a, a->state.v[i].in->weight->data, a->state.v[i].bytes);
 }
 
@@ -680,8 +704,7 @@ artifact_new(Ctx *cx, const EmitOptions *opt, Artifact *a)
 			gradients(a, &a->entry[e]);
 			kept(a, &a->entry[e]);
 		} else {
-			ports_in(a, &a->entry[e]);
-			ports_out(a, &a->entry[e]);
+			step_ports(a, &a->entry[e], artifact_entry(a, FxrtBackward));
 		}
 	if (unbound(a))
 		return false;

@@ -1,7 +1,7 @@
 /* entry.c - the exported functions: thin wrappers that hand the model to lib/rt.
  *
  * One table describes them; it prints as prototypes in the header, as C, and as
- * LLVM.  Parameter letters: p pointer, l 64-bit integer.
+ * LLVM.  Parameter letters: p pointer, l 64-bit integer, i 32-bit integer, d double.
  */
 #include <llvm-c/Core.h>
 #include "emit/entry.h"
@@ -25,6 +25,8 @@ static const Wrapper wrappertab[] = {
 	 "void *ctx, const void *args, void *saved, fxcc_error *error", Always},
 	{"backward", "fxrt_backward_struct", "int32_t", false, false, "pppp",
 	 "void *ctx, void *saved, const void *args, fxcc_error *error", IfTrains},
+	{"step", "fxrt_update_struct", "int32_t", false, false, "ppdp",
+	 "void *ctx, const void *args, double lr, fxcc_error *error", IfSteps},
 	{"fini", "fxrt_fini", "void", false, false, "p", "void *ctx", Always},
 };
 
@@ -33,7 +35,8 @@ entry_has(const Artifact *a, enum when when)
 {
 	bool trains = artifact_entry(a, FxrtBackward) != NULL;
 
-	return when == Always || (when == IfStates && a->state.n) || (when == IfTrains && trains) || (when == IfRandom && (a->random || trains));
+	return when == Always || (when == IfStates && a->state.n) || (when == IfTrains && trains) || (when == IfRandom && (a->random || trains)) ||
+	       (when == IfSteps && artifact_entry(a, FxrtStep));
 }
 
 static const Wrapper *
@@ -134,14 +137,20 @@ entry_simple_params(const Artifact *a, Text *t)
 
 /* ---- LLVM ------------------------------------------------------------------------ */
 
-typedef struct L { LLVMModuleRef mod; LLVMContextRef lc; LLVMTypeRef p, i32, i64; } L;
+typedef struct L { LLVMModuleRef mod; LLVMContextRef lc; LLVMTypeRef p, i32, i64, f64; } L;
 
 static L
 types(LLVMModuleRef mod)
 {
 	LLVMContextRef lc = LLVMGetModuleContext(mod);
 
-	return (L){mod, lc, LLVMPointerTypeInContext(lc, 0), LLVMInt32TypeInContext(lc), LLVMInt64TypeInContext(lc)};
+	return (L){mod, lc, LLVMPointerTypeInContext(lc, 0), LLVMInt32TypeInContext(lc), LLVMInt64TypeInContext(lc), LLVMDoubleTypeInContext(lc)};
+}
+
+static LLVMTypeRef
+letter(const L *l, char c)
+{
+	return c == 'p' ? l->p : c == 'l' ? l->i64 : c == 'd' ? l->f64 : l->i32;
 }
 
 static LLVMTypeRef
@@ -154,14 +163,14 @@ letters(const L *l, const Wrapper *w, bool model)
 	if (model)
 		par[n++] = l->p;
 	for (const char *s = w->letters; *s; s++)
-		par[n++] = *s == 'p' ? l->p : l->i64;
+		par[n++] = letter(l, *s);
 	return LLVMFunctionType(ret, par, n, false);
 }
 
 /* Functions of lib/rt that the module's description names. */
 static const struct { const char *name, *letters; bool ptr; } named[] = {
 	{"fxrt_forward", "ppppp", false}, {"fxrt_backward", "ppppip", false}, {"fxrt_pthread_pool", "", true}, {"fxrt_state_of", "pi", true},
-	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false},
+	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false}, {"fxrt_update", "ppdp", false},
 };
 
 static void
@@ -187,7 +196,7 @@ entry_llvm_declare(const Artifact *a, void *mod)
 		LLVMTypeRef par[8];
 		unsigned n = 0;
 		for (const char *s = named[i].letters; *s; s++)
-			par[n++] = *s == 'p' ? l.p : *s == 'l' ? l.i64 : l.i32;
+			par[n++] = letter(&l, *s);
 		declare(&l, named[i].name, LLVMFunctionType(named[i].ptr ? l.p : l.i32, par, n, false));
 	}
 }

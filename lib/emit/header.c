@@ -174,6 +174,9 @@ functions(Artifact *a, Text *t)
 	text_add(t, "int32_t %s_forward(%s_ctx *ctx, const %s_fwd *args, void *saved, fxcc_error *error);\n", p, p, p);
 	if (entry_has(a, IfTrains))
 		text_add(t, "int32_t %s_backward(%s_ctx *ctx, void *saved, const %s_bwd *args, fxcc_error *error);\n", p, p, p);
+	if (entry_has(a, IfSteps))
+		text_add(t, "/* One step of the optimizer: parameters and its own states move.  args: as given to backward. */\n"
+		            "int32_t %s_step(%s_ctx *ctx, const %s_bwd *args, double lr, fxcc_error *error);\n", p, p, p);
 	text_add(t, "void    %s_fini(%s_ctx *ctx);\n", p, p);
 	if (entry_has(a, IfStates))
 		text_add(t, "/* A state by its name, to read or change between calls; bind: all states in the caller's memory of %s_STATE_SIZE\n"
@@ -216,6 +219,8 @@ emit_header(Ctx *cx, const EmitOptions *opt, Text *t)
 	if (a->nstate)
 		text_add(t, "#define %s_STATE_SIZE %lluu\n", u, (unsigned long long)a->nstate);
 	text_add(t, "#define %s_ALIGN     64u\n", u);
+	if (entry_has(a, IfSteps))
+		text_add(t, "#define %s_LR        %.17g    /* the optimizer's default */\n", u, opt->lr);
 	if (a->nsize == 0)
 		text_add(t, "#define %s_ARENA_MAX %lluu\n", u, (unsigned long long)(a->arenamax ? a->arenamax + 64 : 128));
 	text_of(t, "\n");

@@ -812,6 +812,8 @@ module(Tab *t, int nparam)
 	data_fn(t->d, "fxrt_reset");
 	data_fn(t->d, "fxrt_seed");
 	data_fn(t->d, "fxrt_rng");
+	data_fn(t->d, artifact_entry(a, FxrtStep) ? "fxrt_update" : NULL);
+	data_real(t->d, a->opt->lr);
 	data_end(t->d);
 	data_close(t->d);
 }

@@ -11,7 +11,8 @@ typedef struct Port {
 	const Type *type;              /* TyTensor, or TySym: one i64 */
 	int  kind;                     /* FXCC_USER ... */
 	int  index;                    /* in Module.in, Module.out */
-	int  alias;                    /* output: the port whose value it is, -1; tangent: the output that it belongs to */
+	int  alias;                    /* output: the port whose value it is, -1; tangent: the output that it belongs to;
+	                                  gradient that step reads: which of backward's results */
 	bool written;
 	int  absent;                   /* what NULL stands for: FxrtNeeded, FxrtZeros, FxrtOne */
 	bool optional;                 /* a gradient */

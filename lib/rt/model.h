@@ -189,6 +189,9 @@ int32_t fxrt_backward_struct(void *ctx, void *saved, const void *args, fxcc_erro
 /* flow.c */
 int  fxrt_jumps(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
 void fxrt_copy_part(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
+/* step.c */
+int32_t fxrt_update(void *ctx, const DLTensor *const *gin, double lr, fxcc_error *);
+int32_t fxrt_update_struct(void *ctx, const void *args, double lr, fxcc_error *);
 /* door.c */
 int fxrt_fail(fxcc_error *, int code, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int fxrt_check_sizes(const fxrt_model *, const int64_t *sym, fxcc_error *);
