@@ -53,9 +53,10 @@ fun_tensor(Fun *f, Val *v)
 	if (t)
 		return t;
 	a = NEW(f->a, Alias);
-	*a = (Alias){.root = a, .cur = v, .type = v->type, .offset = sym_const(f->cx, 0), .input = -1};
+	*a = (Alias){.root = a, .cur = v, .type = v->type, .offset = sym_const(f->cx, 0)};
 	t = NEW(f->a, Tens);
 	*t = (Tens){.is = a, .was = a, .input = -1};
+	a->owner = t;
 	fun_same(f, v, t);
 	return t;
 }
@@ -112,7 +113,7 @@ fun_view(Fun *f, Node *n, int out, Alias *parent)
 	*a = (Alias){.root = parent->root, .parent = parent, .view = n, .out = out,
 		.text = p ? p->text : view_text(f->cx, n, out), .offset = offset(f, n, out, parent),
 		.type = n->out[out].type,
-		.cur = &n->out[out], .version = parent->root->version, .input = -1};
+		.cur = &n->out[out], .version = parent->root->version};
 	return a;
 }
 
@@ -179,20 +180,63 @@ invert(Fun *f, Alias *a, Val *v, Node *before, Val **base)
 	return true;
 }
 
+/* v, whose gradient is that of `was`: memory written behind autograd's back, under no_grad or by
+ * way of detach, is to autograd what it was. */
+static Val *
+unseen(Fun *f, Val *v, Val *was, Node *before)
+{
+	const OpDef *op = op_find("fxcc.written.default");
+	Arg arg[2] = {arg_val(v), arg_val(was)};
+	Node *n;
+
+	if (op == NULL)
+		op = op_find("fxcc.written");
+	if ((n = op ? fun_node(f, op, arg, 1, before) : NULL) == NULL)
+		return NULL;
+	n->region = GradOn;
+	return &n->out[0];
+}
+
+static bool
+detached(const Alias *a)
+{
+	return strcmp(a->view->op->name, "aten.detach.default") == 0;
+}
+
+/* Does autograd miss that the root of a is written through a? */
+static bool
+hidden(Fun *f, Alias *a, const Node *before)
+{
+	if (!f->gradmode || !a->root->owner || !tens_grad(a->root->owner))
+		return false;
+	for (; a->parent; a = a->parent)
+		if (detached(a))
+			return true;
+	return !fun_gradmode(f, before);
+}
+
+/* PyTorch derives even the view that was written anew. */
 bool
 fun_write(Fun *f, Alias *a, Val *v, Node *before)
 {
-	Val *base;
+	bool unnoticed = hidden(f, a, before), stale = unnoticed || f->mod->decomp == DecompTorch;
+	Val *was = a->root->cur;
+	Alias *view = a;
 
-	if (a->parent) {
-		if (!invert(f, a, v, before, &base) || !fun_write(f, a->parent, base, before))
+	for (; a->parent; a = a->parent) {
+		Val *base;
+		if (!invert(f, a, v, before, &base))
 			return false;
-	} else {
-		a->version++;
-		a->nograd += !fun_gradmode(f, before);
+		a->cur = v;
+		v = base;
 	}
+	if (unnoticed && (v = unseen(f, v, was, before)) == NULL)
+		return false;
 	a->cur = v;
-	a->version = a->root->version;
+	a->version++;
+	a->nograd += !fun_gradmode(f, before);
+	for (; !stale && view != a; view = view->parent)
+		view->version = a->version;
 	return true;
 }
 

@@ -33,7 +33,7 @@ struct Alias {
 	Val *cur;                /* its value, as of version */
 	int version;             /* the root's: how often it was written */
 	int nograd;              /* root: writes under no_grad */
-	int input;               /* root: the input whose memory it was in the beginning; -1 */
+	Tens *owner;             /* root: the tensor that it was made for */
 };
 
 struct Tens {
@@ -91,5 +91,11 @@ bool   tens_grad(const Tens *);                            /* requires_grad */
 bool   fun_differentiable(Fun *, Node *);                  /* do its results require a gradient?  Before fun_refresh */
 void   fun_requiregrad(Fun *, Node *);                     /* they do */
 Str    view_text(Ctx *, const Node *, int out);            /* "(False, True, <...>, [2, 2])" */
+bool   fun_inmeta(Fun *, const Input *, const Tens *, InMeta *);
 bool   fun_record(Fun *);                                  /* fills in Module.meta */
+
+/* ---- functionalize.c ---- */
+
+/* What the program does to its inputs (one for each placeholder); it stays as it is. */
+bool   fun_survey(Module *, InMeta *in);
 #endif

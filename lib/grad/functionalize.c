@@ -175,20 +175,24 @@ static void
 given(Fun *f)
 {
 	Module *m = f->mod;
+	Node *n = f->g->first;
 	int at = 0;
 
 	f->in = NEWN(f->a, Tens *, m->in.n + 1);
 	for (int k = 0; k < m->in.n; k++) {
 		Input *in = &m->in.v[k];
-		if (in->val == NULL)
+		if (in->val == NULL || n == NULL)
 			continue;
-		if (in->val->type && in->val->type->kind == TyTensor) {
-			f->in[at] = fun_tensor(f, in->val);
-			f->in[at]->input = f->in[at]->is->input = at;
+		if (n->out[0].type && n->out[0].type->kind == TyTensor) {
+			f->in[at] = fun_tensor(f, &n->out[0]);
+			f->in[at]->input = at;
 			f->in[at]->grad = in->requires_grad;
 		}
 		at++;
+		n = n->next;
 	}
+	for (int k = 0; m->meta && k < m->meta->rebuilt.n; k++)
+		map_put(f->a, &f->printed, m->meta->rebuilt.v[k], NEW(f->a, Printed));
 }
 
 /* A text of a joint or a backward graph: what autograd has to do is done. */
@@ -378,6 +382,25 @@ graph(Module *m, Graph *g)
 			ok = fresh(&f);
 	} else
 		ok = nodes(&f) && inputs_kept(&f);
+	arena_free(a);
+	return ok;
+}
+
+bool
+fun_survey(Module *m, InMeta *in)
+{
+	Arena *a = arena_new();
+	Fun f = {.mod = m, .g = graph_clone(m->main), .cx = m->cx, .a = a, .gradmode = gradmode(m)};
+	int at = 0;
+	bool ok;
+
+	given(&f);
+	ok = nodes(&f);
+	for (int k = 0; ok && k < m->in.n; k++)
+		if (m->in.v[k].val) {
+			ok = fun_inmeta(&f, &m->in.v[k], f.in[at], &in[at]);
+			at++;
+		}
 	arena_free(a);
 	return ok;
 }

@@ -185,8 +185,8 @@ mutation(const Module *m, const InMeta *in)
 	return MutatedOutGraph;
 }
 
-static bool
-input(Fun *f, const Input *in, const Tens *t, InMeta *r)
+bool
+fun_inmeta(Fun *f, const Input *in, const Tens *t, InMeta *r)
 {
 	const Alias *a = t ? t->is->root : NULL;
 
@@ -208,6 +208,20 @@ input(Fun *f, const Input *in, const Tens *t, InMeta *r)
 		return false;
 	}
 	return true;
+}
+
+/* An input that stands for several: what was found out about those holds for it. */
+static void
+ofbase(const Module *mod, const Meta *m, InMeta *r)
+{
+	for (int k = 0; k < m->merged.n; k++) {
+		const Merged *b = &m->merged.v[k];
+		if (b->in != m->in.n)
+			continue;
+		r->hidden = b->hidden;
+		r->nograd = b->nograd;
+		r->kind = mutation(mod, r);
+	}
 }
 
 /* ---- outputs -------------------------------------------------------------------------------- */
@@ -369,7 +383,7 @@ fun_record(Fun *f)
 {
 	Arena *a = ctx_arena(f->cx);
 	Module *mod = f->mod;
-	Meta *m = mod->meta = NEW(a, Meta);
+	Meta *m = mod->meta = mod->meta ? mod->meta : NEW(a, Meta);
 	Bases bases = {0};
 	bool ok = true;
 
@@ -377,7 +391,8 @@ fun_record(Fun *f)
 		InMeta r;
 		if (mod->in.v[k].val == NULL)
 			continue;
-		ok = input(f, &mod->in.v[k], f->in[m->in.n], &r) && ok;
+		ok = fun_inmeta(f, &mod->in.v[k], f->in[m->in.n], &r) && ok;
+		ofbase(mod, m, &r);
 		if (r.kind == MutatedInGraph)
 			vec_push(a, &m->ingraph, m->in.n);
 		else if (r.kind == MutatedOutGraph)

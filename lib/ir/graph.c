@@ -515,8 +515,7 @@ clonenode(Graph *g, const Node *n, const Clone *c)
 	Node *m = blank(g, n->op, n->nout, NULL, n->loc);
 
 	m->target = n->target;
-	m->tag = n->tag;
-	m->backward = n->backward;
+	node_inherit(m, n);
 	m->annot = n->annot;
 	m->name = n->name;
 	if (m->nout != 1)

@@ -37,7 +37,15 @@ typedef struct OutMeta {
 	const Sym *offset;              /* ... in elements from the start of the base's memory */
 } OutMeta;
 
+/* An input that stands for several which share memory (bases.c). */
+typedef struct Merged {
+	int in;                         /* which placeholder */
+	bool hidden, nograd;            /* as of an InMeta, of all that it stands for */
+} Merged;
+
 typedef struct Meta {
+	VEC(Merged) merged;
+	VEC(Node *) rebuilt;            /* what makes the inputs again from those */
 	VEC(InMeta) in;                 /* one for each placeholder */
 	VEC(OutMeta) out;               /* one for each of the user's outputs */
 	int nbase;                      /* intermediate bases: results after the user's */
