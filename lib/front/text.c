@@ -221,6 +221,58 @@ guards(Reader *r)
 	}
 }
 
+/* Saved tensors are handed to backward as one sub-graph packs them and another unpacks them.  They
+ * take tensors of any type: types are only there while reading. */
+static bool
+hook(Reader *r, const char *name, const Type *const *in, int n, Graph **out)
+{
+	for (int i = 1; i < r->cls.n; i++) {
+		Class *c = &r->cls.v[i];
+
+		if (c->parent != 0 || c->state || strcmp(c->name, name) != 0)
+			continue;
+		*out = c->graph = graph_new(r->mod, c->name, r->mod->main);
+		c->state = 2;
+		r->hook = in;
+		r->nhook = n;
+		if (!formb_function(r, c) || !graph_infer(c->graph))
+			return false;
+		r->nhook = 0;
+	}
+	return true;
+}
+
+static bool
+hooks(Reader *r)
+{
+	Module *m = r->mod;
+	const Sym *dim[] = {sym_var(r->cx, intern_str(r->cx, "hook0"), 1, INT64_MAX), sym_var(r->cx, intern_str(r->cx, "hook1"), 1, INT64_MAX)};
+	const Type *one = type_tensor(r->cx, DtF32, 2, dim), **packed;
+	const Arg *list;
+	int n = 0;
+
+	if (!hook(r, "saved_tensors_hooks_pack_0", &one, 1, &m->pack) || !m->pack)
+		return !m->pack;
+	list = &m->pack->last->arg[0];
+	packed = NEWN(r->a, const Type *, list->list.n + 1);
+	for (int i = 0; i < list->list.n; i++)
+		if (list->list.v[i].kind == ArgVal)
+			packed[n++] = list->list.v[i].use->val->type;
+	if (!hook(r, "saved_tensors_hooks_unpack_0", packed, n, &m->unpack))
+		return false;
+	if (!m->unpack) {
+		error(r->cx, NOLOC, "%s: saved tensors are packed, but not unpacked", r->f->name);
+		return false;
+	}
+	for (int i = 0; i < 2; i++)
+		FOREACH_NODE(i ? m->unpack : m->pack, node) {
+			node->annot = NULL;
+			for (int k = 0; k < node->nout; k++)
+				node->out[k].type = NULL;
+		}
+	return true;
+}
+
 static bool
 tabular(const char *s, size_t n)
 {
@@ -287,7 +339,7 @@ read_text(Ctx *cx, const File *f, const ReadOptions *opt)
 		return NULL;
 	r.mod->main = r.cls.v[0].graph = graph_new(r.mod, r.cls.v[0].name, NULL);
 	r.cls.v[0].state = 1;
-	ok = a ? forma_graph(&r, &r.cls.v[0]) : formb_function(&r, &r.cls.v[0]);
+	ok = a ? forma_graph(&r, &r.cls.v[0]) : formb_function(&r, &r.cls.v[0]) && hooks(&r);
 	if (!unsupported_report(cx, &r.unsup) || !ok || r.failed)
 		return NULL;
 	names(&r);

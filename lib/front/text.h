@@ -92,6 +92,7 @@ typedef struct Reader {
 	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt, nonleaf;
 	VEC(StorageLine) storage;
 	bool   failed;
+	const Type *const *hook; int nhook;   /* types of the inputs that say none */
 	bool   joint;                  /* def forward(self, primals, tangents) */
 	Node  *known;                  /* fn_known */
 	VEC(enum dtype) autocast;      /* the modes that are on, innermost last */

@@ -146,6 +146,8 @@ fn_placeholder(Fn *f, Str name, const Annot *annot, Loc loc)
 		return false;
 	if (opt)
 		annot = opt;
+	if (!annot && !main && f->nparam <= r->nhook)
+		annot = arena_dup(r->a, &(Annot){.type = r->hook[f->nparam - 1]}, sizeof(Annot));
 	if (!annot) {
 		Tv v = {.kind = TvNone};
 

@@ -282,6 +282,7 @@ struct Module {
 	bool   keepmut;        /* torch: mutations of inputs stay in the graph as copy_ (-fkeep-input-mutations) */
 	enum decomp decomp;    /* -fdecomp */
 	struct Meta *meta;     /* what functionalize found out (meta.h); NULL before */
+	Graph  *pack, *unpack; /* what is done to saved tensors and undone; without types; NULL */
 	Module *backward;      /* after partition: this is the forward part, that the backward one */
 };
 

@@ -463,6 +463,11 @@ graph(Text *t, const Graph *g, int depth)
 		statement(&p, n, body);
 	}
 	children(t, g, depth + 1);
+	for (int i = 0; g == g->mod->main && i < 2; i++)
+		if (i ? g->mod->unpack : g->mod->pack) {
+			text_add(t, "\n");
+			graph(t, i ? g->mod->unpack : g->mod->pack, depth + 1);
+		}
 }
 
 void

@@ -389,6 +389,28 @@ prune(Parts *p)
 			adoptarg(m, &n->arg[i], j->g);
 }
 
+/* Placeholders in the order of the inputs. */
+void
+inputs_sort(Module *m)
+{
+	Graph *g = m->main;
+	Node *last = NULL, *rest = g->first;
+
+	while (rest && rest->op == &opplaceholder)
+		rest = rest->next;
+	for (int i = 0; i < m->in.n; i++) {
+		Node *n = m->in.v[i].val->def;
+
+		n->prev = last;
+		*(last ? &last->next : &g->first) = n;
+		last = n;
+	}
+	if (last) {
+		last->next = rest;
+		rest->prev = last;
+	}
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
 static Module *

@@ -10,6 +10,7 @@
  *   default.c   the other partitioner: saves what the forward part hands on
  *   extract.c   two modules out of one
  *   order.c     the backward part in the order of autograd
+ *   hooks.c     saved tensors packed for the time between
  *   explain.c   why
  *   partition.c the whole
  */
@@ -112,7 +113,9 @@ int     flow_path(Flow *, int source, int sink, int *path);    /* that path; its
 /* ---- the parts ------------------------------------------------------------------------ */
 
 int    *extract(Joint *, const Ints *saved);   /* whose memory each input of backward was in; -1 */
+void    inputs_sort(Module *);                 /* placeholders in the order of the inputs */
 bool    order_backward(Module *);
+bool    pack_saved(Joint *);                   /* hooks.c */
 void    explain_cut(const Joint *, const Cut *, FILE *);
 void    explain_saved(const Joint *, const Cut *, FILE *);
 bool    explain_path(const Joint *, const Cut *, const int *path, int n);

@@ -70,23 +70,110 @@ static void
 donate(const Joint *j, const bool *taken, const int *root)
 {
 	Module *b = j->m->backward;
-	Meta *meta = j->m->meta;
-	int nsym = 0;
 
 	for (int i = 0; i < b->in.n; i++) {
 		Input *in = &b->in.v[i];
-		const Type *t = in->val->type;
 
-		nsym += in->kind == InSaved && t->kind == TySym;
-		if (in->kind == InSaved && t->kind == TyTensor)
+		if (in->kind == InSaved && in->val->type->kind == TyTensor)
 			in->donated = !resets(j->g) && (root[i] < 0 || !taken[root[i]]);
-		if (meta && in->donated)
-			vec_push(ctx_arena(j->cx), &meta->donated, i);
 	}
-	if (meta) {
-		meta->nsymsaved = nsym;
-		meta->partitioned = true;
+}
+
+/* What was found out, for those who read the record. */
+static void
+record(const Module *m)
+{
+	Meta *meta = m->meta;
+
+	if (meta == NULL)
+		return;
+	meta->partitioned = true;
+	for (int i = 0; i < m->backward->in.n; i++) {
+		const Input *in = &m->backward->in.v[i];
+
+		meta->nsymsaved += in->kind == InSaved && in->val->type->kind == TySym;
+		if (in->donated)
+			vec_push(ctx_arena(m->cx), &meta->donated, i);
 	}
+}
+
+/* ---- random numbers --------------------------------------------------------------------- */
+
+/* A recomputed operator draws the same numbers because it draws from the same stream.  PyTorch's own
+ * graphs hand over the state of the generator, one for each such operator, before the tangents:
+ * so that these count the same values, what is handed over is the stream. */
+static bool
+state(Module *m, Node *n, const Output *o, Arg *out)
+{
+	Module *b = m->backward;
+	Arena *a = ctx_arena(m->cx);
+	Arg arg = arg_int(m->cx, n->stream);
+	Node *s = node_new(m->main, op_find("fxcc.rng_state"), &arg, 1, 1, m->main->last, n->loc), *p;
+	int at = 0;
+
+	if (!node_infer(s))
+		return false;
+	*out = arg_val(&s->out[0]);
+	p = node_placeholder(b->main, o->target, s->out[0].type, n->loc);
+	p->annot = p->out[0].type;
+	while (at < b->in.n && b->in.v[at].kind == InSaved)
+		at++;
+	vec_push(a, &b->in, (Input){0});
+	memmove(&b->in.v[at + 1], &b->in.v[at], sizeof *b->in.v * (size_t)(b->in.n - 1 - at));
+	b->in.v[at] = (Input){.kind = InSaved, .val = &p->out[0], .name = p->out[0].name, .argname = p->out[0].name,
+	                      .target = o->target, .persistent = true, .donated = true};
+	return true;
+}
+
+static bool
+drawsagain(const Module *b, const Node *n)
+{
+	FOREACH_NODE(b->main, c)
+		if (c->op == n->op && c->stream == n->stream)
+			return true;
+	return false;
+}
+
+static bool
+states(Module *m)
+{
+	const Arg *list = &m->main->last->arg[0];
+	VEC(Arg) arg = {0};
+	VEC(Output) out = {0};
+	int nth = 0, i = 0;
+
+	if (m->decomp != DecompTorch)
+		return true;
+	for (; i < m->out.n && !(m->out.v[i].kind == ResSaved && list->list.v[i].kind != ArgVal); i++) {
+		vec_push(ctx_arena(m->cx), &arg, list->list.v[i]);
+		vec_push(ctx_arena(m->cx), &out, m->out.v[i]);
+	}
+	FOREACH_NODE(m->main, n) {
+		Str name = intern_printf(m->cx, "rng_state_output_%d", nth);
+		Output o = {.kind = ResSaved, .name = name, .target = name};
+		Arg v;
+
+		if (!op_draws(n) || !(n->recompute == PreferRecompute || n->recompute == MustRecompute) ||
+		    !drawsagain(m->backward, n))
+			continue;
+		if (!state(m, n, &o, &v))
+			return false;
+		vec_push(ctx_arena(m->cx), &arg, v);
+		vec_push(ctx_arena(m->cx), &out, o);
+		nth++;
+	}
+	for (; i < m->out.n; i++) {
+		vec_push(ctx_arena(m->cx), &arg, list->list.v[i]);
+		vec_push(ctx_arena(m->cx), &out, m->out.v[i]);
+	}
+	if (nth == 0)
+		return true;
+	node_setargs(m->main->last, &(Arg){.kind = ArgList, .list = {arg.v, arg.n}}, 1);
+	m->out.v = out.v;
+	m->out.n = out.n;
+	m->out.cap = out.cap;
+	inputs_sort(m->backward);
+	return true;
 }
 
 /* ---- the whole ------------------------------------------------------------------------- */
@@ -113,7 +200,10 @@ cut(Module *m, const PartOptions *o, Arena *a)
 		explain_saved(j, &c, o->info);
 	root = extract(j, &c.saved);
 	donate(j, taken, root);
-	return !(mincut || ac) || order_backward(m->backward);
+	if (!states(m) || ((mincut || ac) && !order_backward(m->backward)) || !pack_saved(j))
+		return false;
+	record(m);
+	return true;
 }
 
 bool
