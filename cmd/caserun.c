@@ -152,6 +152,25 @@ judge(Bound *b, const CaseRun *r, char *why, size_t n)
 
 /* ---- gradients ------------------------------------------------------------------- */
 
+/* The case may have it in another dtype than the output's. */
+static void
+give_tangent(DLTensor *x, const CaseTensor *t)
+{
+	enum dtype dt = artifact_dtype(x->dtype);
+	int64_t n = 1;
+
+	for (int d = 0; d < t->rank; d++)
+		n *= t->dim[d];
+	for (int64_t i = 0; i < n; i++) {
+		void *to = (uint8_t *)x->data + (size_t)i * dtypeinfo[dt].bytes;
+		const uint8_t *from = t->data + (size_t)i * dtypeinfo[t->dt].bytes;
+		if (dt == t->dt)
+			memcpy(to, from, dtypeinfo[dt].bytes);
+		else
+			dt_store(dt, to, dt_load(t->dt, from));
+	}
+}
+
 static bool
 bind_tangents(Bound *b, const CaseRun *r, char *why, size_t n)
 {
@@ -170,7 +189,6 @@ bind_tangents(Bound *b, const CaseRun *r, char *why, size_t n)
 	}
 	for (int k = 0; k < r->tangent.n; k++) {
 		const CaseTensor *t = &r->tangent.v[k].eager;
-		size_t bytes = dtypeinfo[t->dt].bytes;
 		int i = 0;
 		while (i < m->ntangent && m->tangent[i].offset != (uint64_t)r->tangent.v[k].index)
 			i++;
@@ -178,9 +196,7 @@ bind_tangents(Bound *b, const CaseRun *r, char *why, size_t n)
 			snprintf(why, n, "output %d has no tangent", r->tangent.v[k].index);
 			return false;
 		}
-		for (int d = 0; d < t->rank; d++)
-			bytes *= (size_t)t->dim[d];
-		memcpy(b->call.tangent[i]->data, t->data, bytes);
+		give_tangent(b->call.tangent[i], t);
 	}
 	return true;
 }

@@ -27,9 +27,10 @@ usage(const char *fmt, const char *arg)
 	      "  --rtol=R --atol=A    how far they may differ\n"
 	      "  --case DIR           inputs and answers from a case\n"
 	      "  --info               say what the library holds, run nothing\n"
+	      "  --grad               backward too: gradients are further outputs grad_NAME; tangents are g_OUT=FILE or 1\n"
 	      "  --bench[=SECONDS]    time it (1 second)\n"
 	      "  --threads=N          on a pool of N threads (1)\n"
-	      "  --seed=S             of rand\n"
+	      "  --seed=S             of rand, and of the random numbers that the model draws\n"
 	      "  --dim=SYM=N          a free size, where no file gives it\n"
 	      "  --interpret          MODEL is a graph: evaluate it with the reference interpreter\n"
 	      "  --f64                ... with every float as double\n"
@@ -68,7 +69,7 @@ flag(Run *r, const char *s)
 {
 	static const struct { const char *name; size_t at; } flags[] = {
 		{"--info", offsetof(Run, info)}, {"--bench", offsetof(Run, bench)}, {"--f64", offsetof(Run, f64)},
-		{"--interpret", offsetof(Run, interpret)}, {"-q", offsetof(Run, quiet)},
+		{"--interpret", offsetof(Run, interpret)}, {"--grad", offsetof(Run, grad)}, {"-q", offsetof(Run, quiet)},
 	};
 
 	for (int i = 0; i < COUNT(flags); i++)
@@ -124,7 +125,7 @@ run_case(Run *r)
 	char why[256] = "";
 	int failed = 0;
 
-	if (!cases_find(r->cx, r->cases, false, &list) || list.n == 0) {
+	if (!cases_find(r->cx, r->cases, r->grad, &list) || list.n == 0) {
 		fprintf(stderr, "fxrun: %s: no case there\n", r->cases);
 		return ExitWrong;
 	}
@@ -136,8 +137,8 @@ run_case(Run *r)
 	return failed ? ExitWrong : ExitRight;
 }
 
-static Slot
-slot_of(const fxcc_tensor_info *t)
+Slot
+info_slot(const fxcc_tensor_info *t)
 {
 	Slot s = {.name = t->name, .dt = artifact_dtype(t->dtype), .rank = t->ndim, .isint = t->kind == FXCC_SIZE};
 
@@ -149,8 +150,8 @@ slot_of(const fxcc_tensor_info *t)
 	return s;
 }
 
-static Tensor
-tensor_of(const DLTensor *t)
+Tensor
+dl_tensor(const DLTensor *t)
 {
 	Tensor x = {.dt = artifact_dtype(t->dtype), .rank = t->ndim, .data = t->data};
 
@@ -168,7 +169,7 @@ give_inputs(Run *r, Call *c)
 	Tensor *in = NEWN(ctx_arena(r->cx), Tensor, n + 1);
 
 	for (int i = 0; i < n; i++)
-		slot[i] = slot_of(&c->m->in[i]);
+		slot[i] = info_slot(&c->m->in[i]);
 	if (!run_inputs(r, slot, n, in))
 		return false;
 	for (int i = 0; i < n; i++) {
@@ -188,23 +189,25 @@ static int
 take_outputs(Run *r, const Call *c)
 {
 	const fxcc_module *m = c->m;
-	int max = m->nout + m->nin + m->nstate, n = m->nout, rc;
+	int max = m->nout + m->nin + m->nstate + m->ngrad, n = m->nout, rc;
 	Slot *slot = NEWN(ctx_arena(r->cx), Slot, max + 1);
 	Tensor *t = NEWN(ctx_arena(r->cx), Tensor, max + 1);
 
 	for (int i = 0; i < m->nout; i++) {
-		slot[i] = slot_of(&m->out[i]);
-		t[i] = tensor_of(c->out[i]);
+		slot[i] = info_slot(&m->out[i]);
+		t[i] = dl_tensor(c->out[i]);
 	}
+	if (r->grad)
+		n = take_gradients(r, c, slot, t, n);
 	rc = run_outputs(r, slot, t, n);
 	for (int i = 0; r->out && i < m->nin; i++)
 		if (m->in[i].flags & FXCC_WRITTEN) {
-			t[n] = tensor_of(c->in[i]);
+			t[n] = dl_tensor(c->in[i]);
 			if (!npy_write(r->cx, arena_printf(ctx_arena(r->cx), "%s_%s.npy", r->out, m->in[i].name), &t[n++]))
 				return ExitWrong;
 		}
 	for (int i = 0; r->out && i < m->nstate; i++) {
-		Slot s = slot_of(&m->state[i]);
+		Slot s = info_slot(&m->state[i]);
 		t[n] = (Tensor){.dt = s.dt, .rank = s.rank, .data = m->state_data(c->ctx, i)};
 		memcpy(t[n].dim, s.dim, sizeof s.dim);
 		t[n].bytes = (size_t)tensor_numel(&t[n]) * dtypeinfo[s.dt].bytes;
@@ -212,6 +215,26 @@ take_outputs(Run *r, const Call *c)
 			return ExitWrong;
 	}
 	return rc;
+}
+
+/* Words that name tangents are no inputs. */
+static Words
+take_words(Run *r, const fxcc_module *m)
+{
+	Words in = {0}, tangents = {0};
+
+	for (int i = 0; i < r->in.n; i++) {
+		size_t n = strcspn(r->in.v[i], "=");
+		bool is = false;
+		for (int k = 0; r->grad && artifact_trains(m) && r->in.v[i][n] && k < m->ntangent; k++)
+			is |= strlen(m->tangent[k].name) == n && strncmp(m->tangent[k].name, r->in.v[i], n) == 0;
+		if (is)
+			vec_push(ctx_arena(r->cx), &tangents, r->in.v[i]);
+		else
+			vec_push(ctx_arena(r->cx), &in, r->in.v[i]);
+	}
+	r->in = in;
+	return tangents;
 }
 
 static int
@@ -230,9 +253,12 @@ run_library(Run *r)
 	call_new(&c, m, r->threads > 1 ? pool_new(r->threads) : NULL);
 	if (r->bench && r->in.n == 0)
 		vec_push(ctx_arena(r->cx), &r->in, "rand");
+	Words tangents = take_words(r, m);
 	if (!give_inputs(r, &c))
 		return ExitWrong;
-	if (!call_prepare(&c, why, sizeof why) || !call_forward(&c, why, sizeof why)) {
+	r->in = tangents;
+	if (!call_prepare(&c, why, sizeof why) || (r->seeded && m->size >= sizeof *m && m->seed(c.ctx, r->seed, 0, NULL)) ||
+	    !(r->grad ? run_train(r, &c, why, sizeof why) : call_forward(&c, why, sizeof why))) {
 		fprintf(stderr, "fxrun: %s\n", why);
 		return ExitWrong;
 	}

@@ -15,7 +15,7 @@ typedef struct Run {
 	Words expect, weights, type, dim;
 	const char *out, *cases;
 	double rtol, atol, seconds;    /* negative: not given */
-	bool info, bench, interpret, f64, quiet;
+	bool info, bench, interpret, f64, quiet, grad, seeded;
 	int threads;
 	uint64_t seed;
 } Run;
@@ -30,6 +30,11 @@ typedef struct Slot {
 	const char *sym[MaxRank];
 } Slot;
 
+/* fxruntrain.c: --grad */
+bool run_train(Run *, Call *, char *why, size_t n);
+int  take_gradients(Run *, const Call *, Slot *, Tensor *, int n);   /* appended to the n outputs; how many there are now */
+Slot info_slot(const fxcc_tensor_info *);
+Tensor dl_tensor(const DLTensor *);
 /* fxruninput.c */
 bool run_inputs(Run *, const Slot *, int n, Tensor *in);
 /* fxrunoutput.c: files, comparison, or a summary on stdout; an exit status */

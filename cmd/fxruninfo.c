@@ -28,6 +28,14 @@ tensor(const char *what, const fxcc_module *m, const fxcc_tensor_info *t)
 		printf("  is %s", m->in[t->offset].name);
 	if (t->flags & FXCC_DYNAMIC)
 		printf("  at most");
+	if (t->flags & FXCC_TRAINED)
+		printf("  trained");
+	if (t->kind == FXCC_TANGENT)
+		printf(t->flags & FXCC_ONE ? "  1 if not given" : "  zeros if not given");
+	if (t->kind == FXCC_SAVED && t->offset != UINT64_MAX)
+		printf("  at %llu", (unsigned long long)t->offset);
+	if (t->flags & FXCC_DONATED)
+		printf("  donated");
 	putchar('\n');
 }
 
@@ -78,6 +86,22 @@ arena(const fxcc_module *m)
 	}
 	if (m->arena_need(shape, &need, &saved, &e) == 0)
 		printf("arena   %zu bytes\n", need);
+	if (artifact_trains(m) && m->arena_need(shape, &need, &saved, &e) == 0)
+		printf("saved   %zu bytes in %d tensors\n", saved, m->nsaved);
+}
+
+static void
+training(const fxcc_module *m)
+{
+	if (!artifact_trains(m))
+		return;
+	printf("trains  %d gradients%s\n", m->ngrad, m->flags & FXCC_DONATES ? "; one backward for each forward" : "");
+	for (int i = 0; i < m->ntangent; i++)
+		tensor("tangent", m, &m->tangent[i]);
+	for (int i = 0; i < m->ngrad; i++)
+		tensor("grad", m, &m->grad[i]);
+	for (int i = 0; i < m->nsaved; i++)
+		tensor("saved", m, &m->saved[i]);
 }
 
 void
@@ -95,6 +119,9 @@ module_info(const fxcc_module *m)
 		tensor("output", m, &m->out[i]);
 	for (int i = 0; i < m->nstate; i++)
 		tensor("state", m, &m->state[i]);
+	if (m->flags & FXCC_RANDOM)
+		printf("random  numbers of (seed, offset): (0, 0) at first, offset grows by 1 with each forward call\n");
+	training(m);
 	for (int i = 0; i < m->nparam; i++)
 		tensor(m->param[i].kind == FXCC_PARAM ? "param" : m->param[i].kind == FXCC_BUFFER ? "buffer" : "const", m, &m->param[i]);
 }
