@@ -1,6 +1,24 @@
-/* hop.h - derivatives of higher-order operators (hopgrad.c). */
+/* hop.h - derivatives of higher-order operators (hopgrad.c), and what they need of joint.c. */
 #ifndef GRAD_HOP_H
 #define GRAD_HOP_H
 #include "grad/grad.h"
 #include "ir/hop.h"
+
+/* The derivative of a sub-graph, as a new one (joint.c).  Its parameters are those of g and a tangent
+ * for each result with open[k]; its results the gradients of the parameters with wrt[k] - zeros
+ * where there is none - and, if `also`, those of g.  NULL: reported. */
+Graph *joint_body(Module *, Graph *g, const bool *wrt, const bool *open, bool also, Str name);
+
+/* Before differentiation: what is made so that it can be differentiated.  req: by value id. */
+bool   hop_prepare(Graph *, const bool *req, bool *changed);
+
+/* The derivative of n as nodes before `before`: add() gets the gradient of each operand. */
+typedef struct HopGrad {
+	Node *n, *before;
+	Val *const *out;             /* gradients of the results; NULL: none */
+	const bool *req;             /* by value id: is a gradient wanted? */
+	void (*add)(void *, Val *, Val *grad);
+	void *arg;
+} HopGrad;
+bool   hop_grad(const HopGrad *);
 #endif

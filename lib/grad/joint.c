@@ -11,7 +11,9 @@
  * counted and reported together.
  */
 #include "grad/grad.h"
+#include "grad/hop.h"
 #include "ir/lang.h"
+#include "ir/pass/pass.h"
 
 typedef struct Unknown { const OpDef *op; int param, count; Loc loc; } Unknown;
 
@@ -93,13 +95,13 @@ expanded(Joint *j, bool *again)
 	*again = false;
 	for (Node *n = j->g->first, *next; n; n = next) {
 		next = n->next;
-		if (n->op->ngrad || !n->op->expand || !through(j, n))
+		if (n->op->ngrad || !n->op->expand || hop_kind(n->op) || !through(j, n))
 			continue;
 		if (!node_expand(n))
 			return false;
 		*again = true;
 	}
-	return true;
+	return *again || hop_prepare(j->g, j->req, again);
 }
 
 /* ---- nodes of the backward part ------------------------------------------------------- */
@@ -274,6 +276,26 @@ lines(Joint *j, GradOf *o, Part *part)
 }
 
 static void
+addgrad(void *p, Val *v, Val *g)
+{
+	accumulate(p, v, g);
+}
+
+/* A node with sub-graphs: hopgrad.c makes their derivatives. */
+static void
+higherorder(Joint *j, Node *n)
+{
+	Node *last = j->end->prev;
+	Val **out = NEWN(j->a, Val *, n->nout + 1);
+	HopGrad h = {.n = n, .before = j->end, .out = out, .req = j->req, .add = addgrad, .arg = j};
+
+	for (int k = 0; k < n->nout; k++)
+		out[k] = j->grad[n->out[k].id];
+	j->failed |= !hop_grad(&h);
+	mark(j, last, n);
+}
+
+static void
 differentiate(Joint *j, Node *n)
 {
 	const OpDef *op = n->op;
@@ -291,6 +313,10 @@ differentiate(Joint *j, Node *n)
 	}
 	if (!any)
 		return;
+	if (hop_kind(op)) {
+		higherorder(j, n);
+		return;
+	}
 	for (int k = 0; k < op->nparam; k++)
 		need[k] = argreq(j, &n->arg[k]) && lang_gradline(op, k) != GradNone;
 	o.out = out;
@@ -510,6 +536,80 @@ joint(Joint *j)
 	results(j);
 	sweep(j);
 	return true;
+}
+
+/* ---- sub-graphs -------------------------------------------------------------------------- */
+
+/* Which values depend on the parameters that are wanted. */
+static void
+startbody(Joint *j, Val *const *param, int n, const bool *wrt)
+{
+	j->nval = j->g->nval;
+	j->req = NEWN(j->a, bool, j->nval + 1);
+	j->grad = NEWN(j->a, Val *, j->nval + 1);
+	for (int k = 0; k < n; k++)
+		j->req[param[k]->id] = wrt[k] && differentiable(param[k]);
+	flow(j);
+}
+
+/* Tangents are parameters behind those of the graph. */
+static void
+bodytangents(Joint *j, HopList res, const bool *open)
+{
+	for (int k = 0; k < res.n; k++) {
+		Val *v = res.v[k].kind == ArgVal ? res.v[k].use->val : NULL;
+		if (!v || !open[k])
+			continue;
+		Node *t = node_placeholder(j->g, intern_printf(j->cx, "tangents_%d", k), v->type, NOLOC);
+		if (v->id < j->nval && j->req[v->id])
+			accumulate(j, v, &t->out[0]);
+	}
+}
+
+static bool
+bodyresults(Joint *j, Val *const *param, int n, const bool *wrt, bool also)
+{
+	HopList res = hop_results(j->g);
+	Arg all;
+
+	for (int k = 0; k < n; k++) {
+		Val *g = wrt[k] ? j->grad[param[k]->id] : NULL;
+		if (wrt[k] && !g)
+			g = call(j, "aten.zeros_like.default", (Arg[]){arg_val(param[k])}, 1, param[k]->def);
+		if (wrt[k] && !g)
+			return false;
+		if (g)
+			vec_push(j->a, &j->result, arg_val(g));
+	}
+	for (int k = 0; also && k < res.n; k++)
+		vec_push(j->a, &j->result, res.v[k].kind == ArgVal ? arg_val(res.v[k].use->val) : res.v[k]);
+	all = arg_list(j->a, j->result.v, j->result.n);
+	node_setargs(j->end, &all, 1);
+	return true;
+}
+
+Graph *
+joint_body(Module *m, Graph *of, const bool *wrt, const bool *open, bool also, Str name)
+{
+	Graph *g = graph_clone(of);
+	Joint j = {.m = m, .g = g, .cx = m->cx, .end = g->last, .a = arena_new()};
+	Val *param[MaxHopOperands];
+	int n = hop_params(g, param, MaxHopOperands);
+	bool again = true, ok = n <= MaxHopOperands;
+
+	g->name = name;
+	hop_adopt(m, g);
+	while (ok && again) {
+		startbody(&j, param, n, wrt);
+		ok = expanded(&j, &again);
+	}
+	if (ok)
+		bodytangents(&j, hop_results(g), open);
+	ok = ok && !j.failed && backward(&j) && bodyresults(&j, param, n, wrt, also);
+	if (ok)
+		ok = pass_dce(g);
+	arena_free(j.a);
+	return ok ? g : NULL;
 }
 
 bool

@@ -133,6 +133,20 @@ hop_params(const Graph *g, Val **v, int most)
 	return n;
 }
 
+void
+hop_adopt(Module *m, Graph *g)
+{
+	Graph *v[MaxHopGraphs];
+
+	for (int k = 0; k < m->sub.n; k++)
+		if (m->sub.v[k] == g)
+			return;
+	vec_push(ctx_arena(m->cx), &m->sub, g);
+	FOREACH_NODE(g, n)
+		for (int k = n->op->flags & OP(Hop) ? hop_graphs(n, v) : 0; k-- > 0; )
+			hop_adopt(m, v[k]);
+}
+
 /* ---- types ---------------------------------------------------------------------------- */
 
 /* What the parameters of g are called with: sizes that are theirs alone become the operands'. */

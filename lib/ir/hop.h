@@ -19,6 +19,7 @@ const Type *hop_rowtype(Ctx *, const Type *);
 HopList hop_results(const Graph *);
 int     hop_params(const Graph *, Val **, int most);/* placeholders in order: how many */
 bool    hop_infer(Node *);
+void    hop_adopt(Module *, Graph *);               /* g and the sub-graphs in it are of the module */
 
 /* Run one (hopinterp.c).  call runs a sub-graph on tensors; a number is a tensor of rank 0. */
 typedef struct HopRun {
