@@ -296,6 +296,9 @@ numberform(const OpDef *op, int npos)
 		{"aten.add.Scalar", "aten.add.Tensor"}, {"aten.sub.Scalar", "aten.sub.Tensor"},
 		{"aten.mul.Scalar", "aten.mul.Tensor"}, {"aten.div.Scalar", "aten.div.Tensor"},
 		{"aten.div.Scalar_mode", "aten.div.Tensor_mode"},
+		{"aten.add_.Scalar", "aten.add_.Tensor"}, {"aten.sub_.Scalar", "aten.sub_.Tensor"},
+		{"aten.mul_.Scalar", "aten.mul_.Tensor"}, {"aten.div_.Scalar", "aten.div_.Tensor"},
+		{"aten.div_.Scalar_mode", "aten.div_.Tensor_mode"},
 	};
 	for (int k = 0; k < COUNT(form) && npos == 2; k++)
 		if (strcmp(op->name, form[k].scalar) == 0)
