@@ -232,6 +232,7 @@ training(Job *j)
 	Module *m = j->mod;
 	bool any = m->train;
 
+	m->autocast = o->autocast ? dtype_parse(o->autocast, strlen(o->autocast)) : DtNone;
 	m->train = m->train || o->train;               /* a text with tangents is a joint graph */
 	m->decomp = o->decomp && strcmp(o->decomp, "torch") == 0 ? DecompTorch : DecompNative;
 	m->keepmut = m->decomp == DecompTorch && o->keepmut != 0;
@@ -684,8 +685,10 @@ supported(const Options *o)
 		}
 	if (o->decomp && strcmp(o->decomp, "native") && strcmp(o->decomp, "torch"))
 		return usage("unknown -fdecomp=%s (native, torch)", o->decomp);
-	if (o->partition && strcmp(o->partition, "mincut") && strcmp(o->partition, "default") && strcmp(o->partition, "none"))
-		return usage("unknown -fpartition=%s (mincut, default, none)", o->partition);
+	if (o->autocast && strcmp(o->autocast, "bf16") && strcmp(o->autocast, "f16"))
+		return usage("unknown --autocast=%s (bf16, f16)", o->autocast);
+	if (!partition_how(o->partition, &(PartOptions){0}))
+		return usage("unknown -fpartition=%s (mincut, default, none; aggressive, views, no-far, ...: see the manual)", o->partition);
 	if (o->param.n)
 		return usage("unknown parameter '--param=%s'", o->param.v[0]);
 	if (o->target && strncmp(o->target, "x86_64", 6) != 0)

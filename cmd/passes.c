@@ -5,6 +5,7 @@
  * every graph of the module.
  */
 #include <ctype.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
 #include "grad/grad.h"
@@ -134,18 +135,60 @@ size_of(const char *s)
 	}
 }
 
+/* HOW[,WORD...] of -fpartition. */
+bool
+partition_how(const char *s, PartOptions *po)
+{
+	static const struct { const char *word; size_t at; bool on; } words[] = {
+		{"aggressive", offsetof(PartOptions, aggressive), true},
+		{"views", offsetof(PartOptions, recompute_views), true},
+		{"no-views", offsetof(PartOptions, recompute_views), false},
+		{"no-far", offsetof(PartOptions, nofar), true},
+		{"no-chains", offsetof(PartOptions, nolong), true},
+		{"no-materialised", offsetof(PartOptions, nomaterial), true},
+		{"no-reductions", offsetof(PartOptions, noreduction), true},
+	};
+	static const char *const how[] = {"mincut", "default", "none"}, *const pack[] = {"pack-donated", "pack-all", "pack-no-static"};
+
+	for (size_t n; s && *s; s += n + (s[n] == ',')) {
+		bool known = false;
+
+		n = strcspn(s, ",");
+		for (int i = 0; i < COUNT(how); i++)
+			if (strlen(how[i]) == n && strncmp(s, how[i], n) == 0)
+				known = true, po->how = (enum partitioner)i;
+		for (int i = 0; i < COUNT(pack); i++)
+			if (strlen(pack[i]) == n && strncmp(s, pack[i], n) == 0)
+				known = true, po->packmode = pack[i] + 5;
+		for (int i = 0; i < COUNT(words); i++)
+			if (strlen(words[i].word) == n && strncmp(s, words[i].word, n) == 0)
+				known = true, *(bool *)((char *)po + words[i].at) = words[i].on;
+		if (!known)
+			return false;
+	}
+	return true;
+}
+
+static void
+print_text(const void *text, Text *t)
+{
+	const Text *of = text;
+
+	text_put(t, of->s ? of->s : "", of->n);
+}
+
 static bool
 partition_cut(Module *m, const Options *o)
 {
-	const char *how = o->partition ? o->partition : "mincut";
+	Text mincut = {.arena = ctx_arena(m->cx)};
 	PartOptions po = {
-		.how = strcmp(how, "none") == 0 || o->joint ? PartNone : strcmp(how, "default") == 0 ? PartDefault : PartMincut,
-		.budget = 1, .recompute_views = m->decomp == DecompNative,
+		.how = PartMincut, .budget = 1, .recompute_views = m->decomp == DecompNative, .mincut = &mincut,
 		.info = o->optinfo && (strcmp(o->optinfo, "") == 0 || strncmp(o->optinfo, "-partition", 10) == 0) ? stderr : NULL,
 	};
 	char *end;
 
-	if (!m->train || m->backward || po.how == PartNone)
+	partition_how(o->partition, &po);
+	if (!m->train || m->backward || po.how == PartNone || o->joint)
 		return true;
 	if (o->budget) {
 		po.budget = strtod(o->budget, &end);
@@ -154,7 +197,9 @@ partition_cut(Module *m, const Options *o)
 			po.budget = 1;
 		}
 	}
-	return partition(m, &po);
+	if (dump_name(m->cx, o, "mincut", 0) == NULL)
+		po.mincut = NULL;
+	return partition(m, &po) && pass_dump(m->cx, o, "mincut", print_text, &mincut);
 }
 
 static bool

@@ -3,6 +3,7 @@
 #define PASSES_H
 #include "grad/optimizer.h"
 #include "options.h"
+#include "partition/partition.h"
 
 enum passend { PassFailed, PassStopped, PassDone };
 enum passend passes_run(Module *, const Options *);
@@ -10,6 +11,7 @@ Module *passes_step(Module *, const Optimizer *, const Options *);   /* NULL: re
 bool pass_skipped(const Options *, const char *name);
 /* Write what print prints as the dump of a pass, if the options ask for it. */
 bool pass_dump(Ctx *, const Options *, const char *name, void (*print)(const void *, Text *), const void *arg);
+bool partition_how(const char *, PartOptions *);   /* the words of -fpartition; false: one is not known */
 int64_t size_of(const char *);            /* "64M" as bytes */
 void passes_report(FILE *, double seconds, const char *name);
 #endif

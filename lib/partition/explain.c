@@ -8,43 +8,43 @@ name(const Fx *x)
 }
 
 static void
-weight(const Cut *c, int i, FILE *f)
+weight(const Cut *c, int i, Text *t)
 {
 	if (c->weight[i] < 0)
-		fprintf(f, " inf");
+		text_add(t, " inf");
 	else
-		fprintf(f, " %lld", (long long)c->weight[i]);
+		text_add(t, " %lld", (long long)c->weight[i]);
 }
 
 /* One line for each node: name, operator, where it belongs, bytes, distance, weight, ban, verdict. */
 void
-explain_cut(const Joint *j, const Cut *c, FILE *f)
+explain_cut(const Joint *j, const Cut *c, Text *t)
 {
 	int next = 0;
 
-	fprintf(f, "# mincut: %d nodes, capacity %lld, %d saved\n", j->n, (long long)c->flow, c->saved.n);
-	fprintf(f, "# node operator part bytes distance weight\n");
+	text_add(t, "# mincut: %d nodes, capacity %lld, %d saved\n", j->n, (long long)c->flow, c->saved.n);
+	text_add(t, "# node operator part bytes distance weight\n");
 	for (int i = 0; i < j->n; i++) {
 		const Fx *x = &j->v[i];
 
-		fprintf(f, "%s %s %s %lld ", name(x), x->tuple >= 0 ? "operator.getitem" : x->node->op->name,
+		text_add(t, "%s %s %s %lld ", name(x), x->tuple >= 0 ? "operator.getitem" : x->node->op->name,
 		        x->closure ? "backward" : x->fw ? "forward" : x->bw ? "gradient" : "either", (long long)x->bytes);
 		if (x->dist >= Far)
-			fprintf(f, "-");
+			text_add(t, "-");
 		else
-			fprintf(f, "%d", x->dist);
-		weight(c, i, f);
+			text_add(t, "%d", x->dist);
+		weight(c, i, t);
 		if (fx_mustrecompute(x))
-			fprintf(f, " must-recompute");
+			text_add(t, " must-recompute");
 		if (c->why[i])
-			fprintf(f, " banned: %s", c->why[i]);
+			text_add(t, " banned: %s", c->why[i]);
 		if (c->cannot[i])
-			fprintf(f, " not saved: %s", c->cannot[i]);
+			text_add(t, " not saved: %s", c->cannot[i]);
 		if (next < c->saved.n && c->saved.v[next] == i) {
-			fprintf(f, " saved");
+			text_add(t, " saved");
 			next++;
 		}
-		fprintf(f, "\n");
+		text_add(t, "\n");
 	}
 }
 

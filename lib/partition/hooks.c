@@ -143,6 +143,7 @@ pack(Hook *h, Val *v, Input *in, Args *arg, Outputs *out, Inputs *ins)
 	for (int i = 0; i < n; i++) {
 		Val *p = packed[i].kind == ArgVal ? packed[i].use->val : NULL;
 		Node *ph;
+		Str name;
 
 		if (!p || p->type->kind != TyTensor) {
 			error(h->f->cx, h->f->pack->last->loc, "a packed value is not a tensor");
@@ -150,15 +151,14 @@ pack(Hook *h, Val *v, Input *in, Args *arg, Outputs *out, Inputs *ins)
 		}
 		if (p == v)                                     /* the hook gave it back as it was */
 			val_rename(bg, in->val, "replaced");
-		else
-			val_rename(fg, p, arena_printf(a, "%s_hook_%d", in->target, i));
-		ph = node_placeholder(bg, p->name, p->type, p->def->loc);
+		name = p == v ? in->target : intern_printf(h->f->cx, "%s_hook_%d", in->target, i);
+		ph = node_placeholder(bg, name, p->type, p->def->loc);
 		ph->annot = p->type;
 		unpacked[k++] = &ph->out[0];
 		vec_push(a, arg, arg_val(p));
-		vec_push(a, out, (Output){.kind = ResSaved, .name = p->name, .target = p->name});
+		vec_push(a, out, (Output){.kind = ResSaved, .name = name, .target = name});
 		vec_push(a, ins, (Input){.kind = InSaved, .val = &ph->out[0], .name = ph->out[0].name, .argname = ph->out[0].name,
-		                         .target = p->name, .persistent = true, .donated = p != v || in->donated});
+		                         .target = name, .persistent = true, .donated = p != v || in->donated});
 	}
 	while (first->op == &opplaceholder)
 		first = first->next;

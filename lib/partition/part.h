@@ -116,7 +116,7 @@ int    *extract(Joint *, const Ints *saved);   /* whose memory each input of bac
 void    inputs_sort(Module *);                 /* placeholders in the order of the inputs */
 bool    order_backward(Module *);
 bool    pack_saved(Joint *);                   /* hooks.c */
-void    explain_cut(const Joint *, const Cut *, FILE *);
+void    explain_cut(const Joint *, const Cut *, Text *);
 void    explain_saved(const Joint *, const Cut *, FILE *);
 bool    explain_path(const Joint *, const Cut *, const int *path, int n);
 #endif

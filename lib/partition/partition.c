@@ -70,12 +70,13 @@ static void
 donate(const Joint *j, const bool *taken, const int *root)
 {
 	Module *b = j->m->backward;
+	bool unknown = resets(j->g);
 
 	for (int i = 0; i < b->in.n; i++) {
 		Input *in = &b->in.v[i];
 
 		if (in->kind == InSaved && in->val->type->kind == TyTensor)
-			in->donated = !resets(j->g) && (root[i] < 0 || !taken[root[i]]);
+			in->donated = !unknown && (root[i] < 0 || !taken[root[i]]);
 	}
 }
 

@@ -19,7 +19,7 @@ typedef struct PartOptions {
 	bool nofar, nolong, nomaterial, noreduction;   /* bans that are switched off */
 	const char *packmode;    /* saved-tensor hooks: "donated", "all", "no-static" */
 	FILE *info;              /* -fopt-info-partition: why each value was saved or recomputed; NULL */
-	FILE *mincut;            /* -fdump-mincut; NULL */
+	Text *mincut;            /* -fdump-mincut: the graph with weights and bans, and the cut; NULL */
 } PartOptions;
 
 /* m is a joint graph.  Afterwards m is the forward part: results (mutated inputs, user's, bases, saved
