@@ -12,7 +12,7 @@ typedef struct Options {
 	     dumpall, timereport, memreport, progress, train, joint;
 	const char *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
-	     *maxerrors, *color, *format, *decomp, *loss, *optimizer, *partition, *budget;
+	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget;
 	StrList type, dim, param, wrt, mutables;
 	int header_on, fastmath, pack, keepmut, donate, checkalias;
 	StrList dump;                  /* PASS or PASS=FILE of -fdump-PASS */

@@ -19,6 +19,7 @@ module_new(Ctx *cx, Str name)
 
 	m->cx = cx;
 	m->name = name;
+	m->autocast = DtNone;
 	return m;
 }
 

@@ -281,6 +281,7 @@ struct Module {
 	bool   train;          /* a graph that is differentiated (--train), or a joint graph */
 	bool   keepmut;        /* torch: mutations of inputs stay in the graph as copy_ (-fkeep-input-mutations) */
 	enum decomp decomp;    /* -fdecomp */
+	enum dtype autocast;   /* --autocast: the whole program runs under it; DtNone: no */
 	struct Meta *meta;     /* what functionalize found out (meta.h); NULL before */
 	Graph  *pack, *unpack; /* what is done to saved tensors and undone; without types; NULL */
 	Module *backward;      /* after partition: this is the forward part, that the backward one */

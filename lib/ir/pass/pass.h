@@ -6,6 +6,7 @@
 bool pass_decompose(Graph *);    /* expand every operator that has no code of its own */
 bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
 bool graph_iscomplex(Graph *);   /* the interpreter wants it decomposed first */
+bool pass_autocast(Graph *);     /* casts of torch.autocast, if Module.autocast says a dtype */
 bool pass_noop(Graph *);
 bool pass_cse(Graph *);
 bool pass_uniform(Graph *);      /* the rules of uniform.pat; fast ones if Module.fastmath */
