@@ -145,7 +145,7 @@ test_python(void)
 	stmt("a = -x; b = ~m; return (a, b)",
 	     "a = torch.ops.aten.neg.default(x); b = torch.ops.aten.bitwise_not.default(m); return (a, b)");
 	stmt("a = 3 < x; return a", "a = torch.ops.aten.gt.Scalar(x, 3); return (a,)");
-	stmt("x += 1;  iadd = x\n        return iadd", "add_ = torch.ops.aten.add_.Scalar(x, 1); return (x,)");
+	stmt("x += 1;  iadd = x\n        return iadd", "add_ = torch.ops.aten.add_.Tensor(x, 1); return (x,)");
 	stmt("a = x.view(2, -1); return a", "a = torch.ops.aten.view.default(x, [2, -1]); return (a,)");
 	stmt("a = torch.zeros(2, 3); return a", "a = torch.ops.aten.zeros.default([2, 3]); return (a,)");
 	stmt("a = x.float(); return a", NULL);
