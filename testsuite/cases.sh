@@ -25,7 +25,17 @@ ops() {
 	done
 }
 
-{ check $forms "$shared/cases/models"; check $forms "$shared/cases/kernelbench"; check $(ops); } | {
+# the same operators, and more, with their gradients
+train() {
+	for p in addmm bmm cat cumsum expand gather index_put index_select masked_fill mean mul native_layer_norm \
+		nn.functional.conv2d nn.functional.cross_entropy nn.functional.dropout nn.functional.embedding \
+		nn.functional.gelu nn.functional.max_pool2d nn.functional.scaled_dot_product_attention permute \
+		select softmax sort sum topk var_mean where; do
+		test ! -d "$shared/cases/ops/$p" || printf '%s\n' "$shared/cases/ops/$p"
+	done
+}
+
+{ check --train $forms "$shared/cases/models"; check --train $(train); check $forms "$shared/cases/models"; check $forms "$shared/cases/kernelbench"; check $(ops); } | {
 	n=0 failed=0
 	while IFS= read -r line; do
 		n=$((n + 1))
