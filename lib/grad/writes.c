@@ -28,7 +28,8 @@ static const struct Stats stattab[] = {
 	  "aten._native_batch_norm_legit_functional.default" },
 	{ "aten._batch_norm_with_update.default", NULL, "momentum", "eps",
 	  "aten._batch_norm_with_update_functional.default" },
-	{ "aten.instance_norm.default", "use_input_stats", NULL, NULL, NULL },
+	{ "aten.instance_norm.default", "use_input_stats", "momentum", "eps",
+	  "fxcc.instance_norm_functional" },
 };
 
 static bool
