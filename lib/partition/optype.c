@@ -63,6 +63,15 @@ heavy(const OpDef *op)
 	return tensors > 1 && op->value && strstr(op->value, "sum(");
 }
 
+/* Elements that are picked or made one by one, with no sum over others. */
+static bool
+cheap(const OpDef *op)
+{
+	if (op->flags & (OP(Mutates) | OP(Effect) | OP(Hop) | OP(Dynamic)))
+		return false;
+	return op->flags & OP(Pointwise) || (op->value && !op->lower && !strstr(op->value, "for "));
+}
+
 unsigned
 optype(const Module *m, const OpDef *op)
 {
@@ -79,7 +88,7 @@ optype(const Module *m, const OpDef *op)
 		return OpRecompute | OpViewList;
 	if (op->flags & OP(Random))
 		return OpRandomList;
-	if (op->flags & OP(Pointwise) && !(op->flags & (OP(Mutates) | OP(Effect))))
+	if (cheap(op))
 		return OpRecompute;
 	return heavy(op) ? OpIntensive : 0;
 }
