@@ -86,7 +86,7 @@ op_ismultiview(const OpDef *op)
 static const Sym *
 offset(Fun *f, Node *n, int out, const Alias *parent)
 {
-	const Type *t = n->out[out].type, *of = arg_tensor(n, 0)->type;
+	const Type *t = n->out[out].type, *of = parent->type;
 	const Sym *zero[MaxRank], *sum = parent->offset;
 	const Arg *at = node_arg(n, "storage_offset");
 	const Ex *e;
@@ -104,6 +104,23 @@ offset(Fun *f, Node *n, int out, const Alias *parent)
 	return sum;
 }
 
+/* Its sizes and strides over the parent's; what stands for the parent now may lie otherwise. */
+static const Type *
+layout(Fun *f, Node *n, int out, const Alias *parent)
+{
+	Val *v = arg_tensor(n, 0);
+	const Type *was = v->type, *is = n->out[out].type, **t;
+	int count;
+
+	if (was == parent->type || was->rank != parent->type->rank)
+		return is;
+	v->type = parent->type;
+	if (infer_types(f->g, n->loc, n->op, n->arg, &t, &count) && out < count)
+		is = t[out];
+	v->type = was;
+	return is;
+}
+
 Alias *
 fun_view(Fun *f, Node *n, int out, Alias *parent)
 {
@@ -112,7 +129,7 @@ fun_view(Fun *f, Node *n, int out, Alias *parent)
 
 	*a = (Alias){.root = parent->root, .parent = parent, .view = n, .out = out,
 		.text = p ? p->text : view_text(f->cx, n, out), .offset = offset(f, n, out, parent),
-		.type = n->out[out].type,
+		.type = layout(f, n, out, parent),
 		.cur = &n->out[out], .version = parent->root->version};
 	return a;
 }

@@ -123,6 +123,8 @@ node(Fun *f, Node *n)
 		viewed(f, n, of);
 	if (grad)
 		fun_requiregrad(f, n);
+	if (strcmp(n->op->name, "aten._unsafe_view.default") == 0)
+		fun_tensor(f, &n->out[0])->is->text = view_text(f->cx, n, 0);
 	return true;
 }
 
@@ -346,6 +348,22 @@ fresh(Fun *f)
 	return true;
 }
 
+/* What was made on the way may stand for others, too. */
+static bool
+expandall(Graph *g)
+{
+	for (Node *n = g->first, *prev; n; ) {
+		prev = n->prev;
+		if (expands(n)) {
+			if (!node_expand(n))
+				return false;
+			n = prev ? prev->next : g->first;
+		} else
+			n = n->next;
+	}
+	return true;
+}
+
 /* ---- graphs -------------------------------------------------------------------------------- */
 
 /* A sub-graph may write its own tensors, not those it was given. */
@@ -383,7 +401,7 @@ graph(Module *m, Graph *g)
 	} else
 		ok = nodes(&f) && inputs_kept(&f);
 	arena_free(a);
-	return ok;
+	return ok && expandall(g);
 }
 
 bool

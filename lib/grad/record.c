@@ -129,7 +129,8 @@ view_text(Ctx *cx, const Node *n, int out)
 	text_add(&t, "(%s", sym ? "True" : "False");
 	if (n->op->ret[0].list)
 		text_add(&t, ", %d", out);
-	text_add(&t, ", True, <InverseReturnMode.ViewOrScatterInverse: 2>");
+	if (strcmp(n->op->name, "aten._unsafe_view.default") != 0)   /* a view that never wants its base written */
+		text_add(&t, ", True, <InverseReturnMode.ViewOrScatterInverse: 2>");
 	for (int k = 0; k < narg; k++)
 		text_add(&t, ", %s", arg_str_of(cx, &arg[k]));
 	text_add(&t, ")");
@@ -139,9 +140,8 @@ view_text(Ctx *cx, const Node *n, int out)
 static void
 chain(Fun *f, const Alias *a, OutMeta *o)
 {
-	if (a->parent == NULL)
-		return;
-	chain(f, a->after ? a->after : a->parent, o);
+	if (a->parent)
+		chain(f, a->after ? a->after : a->parent, o);
 	if (a->text)
 		vec_push(ctx_arena(f->cx), &o->view, a->text);
 }
