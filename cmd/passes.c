@@ -188,8 +188,10 @@ partition_cut(Module *m, const Options *o)
 	char *end;
 
 	partition_how(o->partition, &po);
-	if (!m->train || m->backward || po.how == PartNone || o->joint)
+	if (!m->train || m->backward)
 		return true;
+	if (o->joint)
+		po.how = PartNone;
 	if (o->budget) {
 		po.budget = strtod(o->budget, &end);
 		if (po.budget > 1 || *end) {

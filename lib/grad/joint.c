@@ -387,16 +387,15 @@ tangent(Joint *j, const Val *of, Str target)
 	return &p->out[0];
 }
 
+/* A loss starts with one.  It is a tangent too, so that the cut sees where backward begins; the
+ * partition puts the number in its place. */
 static Val *
-one(Joint *j, const Val *of)
+one(Joint *j, const Val *of, Str target)
 {
-	const Type *t = of->type;
-	Arg *size = NEWN(j->a, Arg, t->rank + 1);
+	Val *v = tangent(j, of, target);
 
-	for (int d = 0; d < t->rank; d++)
-		size[d] = arg_sym(t->dim[d]);
-	Val *v = call(j, "aten.full.default", (Arg[]){arg_list(j->a, size, t->rank), arg_int(j->cx, 1)}, 2, of->def);
-	return v ? call(j, "prims.convert_element_type", (Arg[]){arg_val(v), arg_dtype(t->dt)}, 2, of->def) : NULL;
+	j->m->in.v[j->m->in.n - 1].value = arg_float(1);
+	return v;
 }
 
 static const InMeta *
@@ -453,7 +452,7 @@ seeds(Joint *j)
 		if (v && j->req[v->id]) {
 			any = true;
 			if (o->kind == ResLoss)
-				accumulate(j, v, one(j, v));
+				accumulate(j, v, one(j, v, o->name ? o->name : v->name));
 			else if (hastangent(j, o, v, user))
 				accumulate(j, v, tangent(j, v, o->name ? o->name : v->name));
 		}

@@ -250,7 +250,7 @@ typedef struct Input {
 	bool   donated;        /* InSaved: backward may overwrite it */
 	int    storage;        /* inputs of the same number share memory (#fxg storage), from 1; 0: its own */
 	int64_t offset;        /* elements from the start of that memory */
-	Arg    value;          /* specialised constant input: its literal; else ArgNone */
+	Arg    value;          /* specialised constant input: its literal; tangent of a loss: 1; else ArgNone */
 	Weight *weight;        /* parameter, buffer, constant: its value if known */
 } Input;
 

@@ -193,7 +193,7 @@ inputs(Parts *p)
 		const Input *in = &m->in.v[i];
 		Input *to;
 
-		if (in->val == NULL || (in->kind != InTangent && !(in->kind == InConst && p->need[j->of[in->val->id]])))
+		if (in->val == NULL || in->value.kind != ArgNone || (in->kind != InTangent && !(in->kind == InConst && p->need[j->of[in->val->id]])))
 			continue;
 		to = input(p, in->kind, in->val->name, in->val->type, in->val->def->loc);
 		p->val[in->val->id] = to->val;
@@ -279,6 +279,26 @@ copy(Parts *p, const Fx *x)
 	}
 }
 
+/* The tangent of a loss: a number everywhere. */
+static Val *
+tangent_value(Graph *g, const Input *in, Node *before)
+{
+	const OpDef *op = op_find("aten.full.default");
+	const Type *t = in->val->type;
+	Arg *size = NEWN(g->arena, Arg, t->rank + 1), *arg = NEWN(g->arena, Arg, op->nparam);
+	Node *n;
+
+	for (int i = 0; i < t->rank; i++)
+		size[i] = arg_sym(t->dim[i]);
+	arg[0] = arg_list(g->arena, size, t->rank);
+	arg[1] = in->value;
+	arg[2] = arg_dtype(t->dt);
+	n = node_new(g, op, arg, op->nparam, 1, before, NOLOC);
+	n->out[0].type = type_tensor(g->cx, t->dt, t->rank, t->dim);
+	n->backward = true;
+	return &n->out[0];
+}
+
 static void
 backward(Parts *p)
 {
@@ -288,6 +308,9 @@ backward(Parts *p)
 	VEC(Arg) grad = {0};
 
 	inputs(p);
+	for (int i = 0; i < m->in.n; i++)
+		if (m->in.v[i].kind == InTangent && m->in.v[i].val && m->in.v[i].value.kind != ArgNone)
+			p->val[m->in.v[i].val->id] = tangent_value(p->bg, &m->in.v[i], NULL);
 	for (int i = 0; i < j->n; i++)
 		if (p->need[i] && !p->have[i] && j->v[i].tuple < 0 && !(j->v[i].node->op->flags & OP(Leaf)))
 			copy(p, &j->v[i]);
@@ -430,6 +453,28 @@ module(Joint *j)
 	b->rulesoff.v = m->rulesoff.v;
 	b->rulesoff.n = m->rulesoff.n;
 	return b;
+}
+
+/* The module stays one: tangents that are numbers are put in. */
+void
+extract_none(Module *m)
+{
+	Node *first = m->main->first;
+	int k = 0;
+
+	while (first->op == &opplaceholder)
+		first = first->next;
+	for (int i = 0; i < m->in.n; i++) {
+		Input *in = &m->in.v[i];
+
+		if (in->kind == InTangent && in->val && in->value.kind != ArgNone) {
+			val_replace(in->val, tangent_value(m->main, in, first));
+			node_delete(in->val->def);
+		} else {
+			m->in.v[k++] = *in;
+		}
+	}
+	m->in.n = k;
 }
 
 int *

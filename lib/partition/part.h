@@ -113,6 +113,7 @@ int     flow_path(Flow *, int source, int sink, int *path);    /* that path; its
 /* ---- the parts ------------------------------------------------------------------------ */
 
 int    *extract(Joint *, const Ints *saved);   /* whose memory each input of backward was in; -1 */
+void    extract_none(Module *);
 void    inputs_sort(Module *);                 /* placeholders in the order of the inputs */
 bool    order_backward(Module *);
 bool    pack_saved(Joint *);                   /* hooks.c */

@@ -213,6 +213,10 @@ partition(Module *m, const PartOptions *o)
 	Arena *a;
 	bool ok;
 
+	if (o->how == PartNone) {
+		extract_none(m);
+		return true;
+	}
 	if (!isjoint(m)) {
 		error(m->cx, NOLOC, "this is no joint graph: it has no gradients");
 		return false;

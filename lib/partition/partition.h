@@ -25,7 +25,8 @@ typedef struct PartOptions {
 /* m is a joint graph.  Afterwards m is the forward part: results (mutated inputs, user's, bases, saved
  * tensors, saved sizes: ResSaved), and m->backward the backward part: inputs (sizes, saved tensors: InSaved,
  * tangents: InTangent), results the gradients, None for inputs without one.  The k-th ResSaved and the
- * InSaved of the same `target` are one value. */
+ * InSaved of the same `target` are one value.  Tangents that are numbers (of a loss) are put in; with PartNone
+ * this is all that happens. */
 bool partition(Module *m, const PartOptions *);
 
 /* Forward does not hand on what backward can find itself: a saved parameter, buffer or constant
