@@ -68,7 +68,7 @@ node_composite(const Node *n)
 		return false;
 	if (!torch && !n->graph->mod->train)
 		return true;
-	return op->ngrad == 0 && !(torch && op->torch);
+	return op->ngrad == 0 && !(torch && keeps(op));
 }
 
 bool
