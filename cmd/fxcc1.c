@@ -26,7 +26,7 @@ typedef struct Job {
 	Arena *arena;
 	Options opt;
 	Module *mod;
-	Plan *plan[8], *backplan[8], *stepplan[8];
+	Plan *plan[8], *backplan[8], *stepplan[8], *foldplan[8];
 	const Target *target[8];
 	int ntarget;
 	Optimizer optim;               /* --optimizer; kind NULL: none */
@@ -241,9 +241,12 @@ training(Job *j)
 		if (o->wrt.n && in->kind != InTangent)
 			in->requires_grad = matches(&o->wrt, in->target) || matches(&o->wrt, in->name) || matches(&o->wrt, in->argname);
 		any |= in->requires_grad;
+		in->swappable = false;
 		in->updatable = (in->kind == InParam || in->kind == InBuffer) &&
 		                (matches(&o->mutables, in->target) || (m->train && in->requires_grad));
 	}
+	for (int i = 0; i < m->in.n && !m->train; i++)
+		m->in.v[i].swappable = m->in.v[i].updatable;
 	if (m->train)
 		tie(m);
 	for (int i = 0; o->loss && i < m->out.n; i++)
@@ -407,6 +410,8 @@ lower(Job *j)
 		share_states(j->mod, j->mod->backward);
 		memory_layout(j, j->mod->backward);
 	}
+	if (j->mod->fold)
+		memory_layout(j, j->mod->fold);
 	if (j->step) {
 		share_states(j->mod, j->step);
 		memory_layout(j, j->step);
@@ -421,7 +426,9 @@ lower(Job *j)
 			j->backplan[i] = lower_graph(j->mod->backward->main, &lo);
 		if (j->plan[i] && j->step)
 			j->stepplan[i] = lower_graph(j->step->main, &lo);
-		if (j->plan[i] == NULL || (j->mod->backward && j->backplan[i] == NULL) || (j->step && j->stepplan[i] == NULL) || ctx_errors(j->cx))
+		if (j->plan[i] && j->mod->fold)
+			j->foldplan[i] = lower_graph(j->mod->fold->main, &lo);
+		if (j->plan[i] == NULL || (j->mod->backward && j->backplan[i] == NULL) || (j->step && j->stepplan[i] == NULL) || (j->mod->fold && j->foldplan[i] == NULL) || ctx_errors(j->cx))
 			return false;
 	}
 	/* One walk makes them all, so their dumps are the same text. */
@@ -490,12 +497,14 @@ back_half(Job *j)
 			plan_print(j->backplan[j->ntarget - 1], &t);
 		if (j->step)
 			plan_print(j->stepplan[j->ntarget - 1], &t);
+		if (j->mod->fold)
+			plan_print(j->foldplan[j->ntarget - 1], &t);
 		return write_text(j, &t);
 	}
 	EmitOptions eo = {
 		.product = product(o), .prefix = prefix(j), .command = o->command,
 		.target = j->target, .plan = j->plan, .backward = j->mod->backward ? j->backplan : NULL,
-		.step = j->step ? j->stepplan : NULL, .lr = j->optim.lr, .ntarget = j->ntarget,
+		.step = j->step ? j->stepplan : NULL, .lr = j->optim.lr, .fold = j->mod->fold ? j->foldplan : NULL, .ntarget = j->ntarget,
 		.optlevel = o->opt && *o->opt == '0' ? 0 : o->opt && *o->opt == '1' ? 1 : 2, .jobs = jobs(o),
 		.threads = o->threads && strcmp(o->threads, "pthread") == 0, .debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
 		.noaliascheck = o->checkalias == 0,

@@ -88,8 +88,9 @@ same_input(const Input *a, const Input *b)
 	return a->target || b->target ? a->target == b->target : a->name == b->name;
 }
 
+/* To a list of states, or of weights that can be replaced. */
 static void
-add_state(Artifact *a, const Input *in, bool written)
+add_state(Artifact *a, States *list, uint64_t *bytes, const Input *in, bool written)
 {
 	Str name = c_identifier(a->cx, in->target ? in->target : in->name);
 	const Type *t = in->val->type;
@@ -97,16 +98,32 @@ add_state(Artifact *a, const Input *in, bool written)
 
 	sym_isconst(type_numel(a->cx, t), &n);
 	State s = {.name = name, .fqn = in->target, .in = in, .bytes = (uint64_t)n * dtypeinfo[t->dt].bytes, .written = written};
-	for (int i = 0; i < a->state.n; i++)       /* tied weights are one */
-		if (in->weight->storage && a->state.v[i].in->weight->storage == in->weight->storage &&
-		    a->state.v[i].in->weight->data == in->weight->data && a->state.v[i].bytes == s.bytes) {
-			s.offset = a->state.v[i].offset;
-			vec_push(a->a, &a->state, s);
+	for (int i = 0; i < list->n; i++)          /* tied weights are one */
+		if (in->weight->storage && list->v[i].in->weight->storage == in->weight->storage &&
+		    list->v[i].in->weight->data == in->weight->data && list->v[i].bytes == s.bytes) {
+			s.offset = list->v[i].offset;
+			vec_push(a->a, list, s);
 			return;
 		}
-	s.offset = (a->nstate + 63) & ~UINT64_C(63);
-	a->nstate = s.offset + s.bytes;
-	vec_push(a->a, &a->state, s);
+	s.offset = (*bytes + 63) & ~UINT64_C(63);
+	*bytes = s.offset + s.bytes;
+	vec_push(a->a, list, s);
+}
+
+/* Those that the user gives, then those that are folded from them. */
+static void
+weights(Artifact *a)
+{
+	for (int folded = 0; folded < 2; folded++) {
+		for (int e = 0; e < a->nentry; e++)
+			for (int i = 0; i < a->entry[e].mod->in.n; i++) {
+				const Input *in = &a->entry[e].mod->in.v[i];
+				if (in->val && in->swappable && known(in) && (in->kind == InConst) == folded && artifact_weight(a, in) < 0)
+					add_state(a, &a->weight, &a->nweight, in, false);
+			}
+		if (!folded)
+			a->nplain = a->weight.n;
+	}
 }
 
 /* A weight that may change is a state, whichever entry reads it. */
@@ -117,18 +134,30 @@ states(Artifact *a)
 		for (int i = 0; i < a->entry[e].mod->in.n; i++) {
 			const Input *in = &a->entry[e].mod->in.v[i];
 			bool written = input_written(a->entry[e].mod, in);
-			if (in->val && known(in) && in->val->type->kind == TyTensor && (written || in->updatable) && artifact_state(a, in) < 0)
-				add_state(a, in, written && a->entry[e].kind != FxrtStep);
+			if (in->val && known(in) && in->val->type->kind == TyTensor && !in->swappable && (written || in->updatable) && artifact_state(a, in) < 0)
+				add_state(a, &a->state, &a->nstate, in, written && a->entry[e].kind != FxrtStep);
 		}
+}
+
+static int
+among(const States *list, const Input *in)
+{
+	for (int i = 0; i < list->n; i++)
+		if (same_input(list->v[i].in, in))
+			return i;
+	return -1;
 }
 
 int
 artifact_state(const Artifact *a, const Input *in)
 {
-	for (int i = 0; i < a->state.n; i++)
-		if (same_input(a->state.v[i].in, in))
-			return i;
-	return -1;
+	return among(&a->state, in);
+}
+
+int
+artifact_weight(const Artifact *a, const Input *in)
+{
+	return among(&a->weight, in);
 }
 
 static int
@@ -455,6 +484,14 @@ constants(Artifact *a)
 	for (int i = 0; i < a->state.n; i++)       /* also those that no kernel reads */
 		if (!iszero(a->state.v[i].in->weight->data, a->state.v[i].bytes))
 			add_konst(a, a->state.v[i].in->weight->data, a->state.v[i].bytes);
+	a->weightat = (a->nkonst + 63) & ~UINT64_C(63);
+	for (int i = 0; i < a->weight.n; i++) {    /* in one piece, as their copies will lie */
+		const State *s = &a->weight.v[i];
+		if (a->weightat + s->offset < a->nkonst || s->bytes == 0)
+			continue;                  /* tied to an earlier one */
+		vec_push(a->a, &a->konst, (Konst){s->in->weight->data, s->bytes, a->weightat + s->offset});
+		a->nkonst = a->weightat + s->offset + s->bytes;
+	}
 }
 
 /* ---- kernels ------------------------------------------------------------------------------ */
@@ -694,6 +731,8 @@ artifact_new(Ctx *cx, const EmitOptions *opt, Artifact *a)
 	add_entry(a, FxrtForward, "f", opt->plan);
 	add_entry(a, FxrtBackward, "b", opt->backward);
 	add_entry(a, FxrtStep, "s", opt->step);
+	add_entry(a, FxrtFold, "c", opt->fold);
+	weights(a);
 	states(a);
 	ports_in(a, &a->entry[0]);
 	ports_out(a, &a->entry[0]);
@@ -703,7 +742,7 @@ artifact_new(Ctx *cx, const EmitOptions *opt, Artifact *a)
 			tangents(a, &a->entry[e]);
 			gradients(a, &a->entry[e]);
 			kept(a, &a->entry[e]);
-		} else {
+		} else if (a->entry[e].kind == FxrtStep) {
 			step_ports(a, &a->entry[e], artifact_entry(a, FxrtBackward));
 		}
 	if (unbound(a))

@@ -354,8 +354,13 @@ wanted(const Artifact *a, const char *file)
 			return true;
 	if (strstr(file, ".h"))
 		return included(a, file);
-	if ((a->opt->threads && strcmp(file, "pthread.c") == 0) || (artifact_entry(a, FxrtBackward) && strcmp(file, "backward.c") == 0))
-		return true;
+	const struct { const char *file; bool on; } some[] = {
+		{"pthread.c", a->opt->threads}, {"backward.c", artifact_entry(a, FxrtBackward)}, {"step.c", artifact_entry(a, FxrtStep)},
+		{"weights.c", a->weight.n},
+	};
+	for (int i = 0; i < COUNT(some); i++)
+		if (some[i].on && strcmp(some[i].file, file) == 0)
+			return true;
 	for (int i = 0; i < embed_nsource; i++)
 		if (strcmp(embed_source[i].name, file) == 0)
 			return defines(a, &embed_source[i]);

@@ -13,6 +13,7 @@ typedef struct EmitOptions {
 	const Target *const *target; Plan *const *plan; int ntarget;  /* one plan for each -march, best last */
 	Plan *const *backward;     /* likewise; NULL: none */
 	Plan *const *step;         /* likewise: a third entry, NAME_step, on the same states; NULL: none */
+	Plan *const *fold;         /* likewise: computes what was folded from weights that can be replaced; NULL: none */
 	double lr;                 /* of step: what the header gives as its default */
 	int   optlevel;
 	int   jobs;                /* compile that many modules at once; never changes the bytes */

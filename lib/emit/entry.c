@@ -27,6 +27,12 @@ static const Wrapper wrappertab[] = {
 	 "void *ctx, void *saved, const void *args, fxcc_error *error", IfTrains},
 	{"step", "fxrt_update_struct", "int32_t", false, false, "ppdp",
 	 "void *ctx, const void *args, double lr, fxcc_error *error", IfSteps},
+	{"weight_set", "fxrt_weight_set", "int32_t", true, false, "pplp",
+	 "const char *name, const void *data, size_t n, fxcc_error *error", IfWeights},
+	{"weight_get", "fxrt_weight_get", "int32_t", true, false, "pplp",
+	 "const char *name, void *data, size_t n, fxcc_error *error", IfWeights},
+	{"weight_fold", "fxrt_weight_fold", "int32_t", true, false, "p", "fxcc_error *error", IfWeights},
+	{"weight_swap", "fxrt_weight_swap", "int32_t", true, false, "p", "fxcc_error *error", IfWeights},
 	{"fini", "fxrt_fini", "void", false, false, "p", "void *ctx", Always},
 };
 
@@ -36,7 +42,7 @@ entry_has(const Artifact *a, enum when when)
 	bool trains = artifact_entry(a, FxrtBackward) != NULL;
 
 	return when == Always || (when == IfStates && a->state.n) || (when == IfTrains && trains) || (when == IfRandom && (a->random || trains)) ||
-	       (when == IfSteps && artifact_entry(a, FxrtStep));
+	       (when == IfSteps && artifact_entry(a, FxrtStep)) || (when == IfWeights && a->weight.n);
 }
 
 static const Wrapper *

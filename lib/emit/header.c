@@ -75,6 +75,12 @@ notes(Artifact *a, Text *t)
 		         s->fqn ? s->fqn : s->name, type_str(a->cx, s->in->val->type), s->written ? ", mutated in place by forward" : "",
 		         s->name, (unsigned long long)s->offset);
 	}
+	for (int i = 0; i < a->weight.n; i++) {
+		const State *s = &a->weight.v[i];
+		text_add(t, i < a->nplain ? " *   %s %s: %s, can be replaced\n" : " *   %s %s: %s, folded from weights that can be replaced\n",
+		         kindname(i >= a->nplain ? FXCC_CONST : s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER), s->fqn ? s->fqn : s->name,
+		         type_str(a->cx, s->in->val->type));
+	}
 	for (int i = 0; i < out->n; i++)
 		if (out->v[i].alias >= 0)
 			text_add(t, " *   %s has the value of %s, copied\n", out->v[i].name, in->v[out->v[i].alias].name);
@@ -189,6 +195,15 @@ functions(Artifact *a, Text *t)
 		            " * what %s() draws with every time. */\n"
 		            "int32_t %s_seed(%s_ctx *ctx, uint64_t seed, uint64_t offset, fxcc_error *error);\n"
 		            "int32_t %s_rng(%s_ctx *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error);\n", p, p, p, p, p);
+	if (entry_has(a, IfWeights))
+		text_add(t, "\n/* Weights that can be replaced, for all contexts at once, by their names in the model.  set writes into a copy that\n"
+		            " * no call reads yet, fold computes what was folded from weights (swap does if that is due), swap: calls that\n"
+		            " * begin from now on read that copy; those in progress keep theirs.  get: what calls read now.  From any thread.\n"
+		            " * FXCC_ESTATE of set: calls that began before the last swap still run, try again. */\n"
+		            "int32_t %s_weight_set(const char *name, const void *data, size_t n, fxcc_error *error);\n"
+		            "int32_t %s_weight_get(const char *name, void *data, size_t n, fxcc_error *error);\n"
+		            "int32_t %s_weight_fold(fxcc_error *error);\n"
+		            "int32_t %s_weight_swap(fxcc_error *error);\n", p, p, p, p);
 	text_of(t, "\n/* What is inside, for generic loaders. */\n");
 	text_add(t, "const fxcc_module *%s_module(void);\n", p);
 }

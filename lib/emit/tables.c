@@ -193,6 +193,8 @@ place(const Tab *t, const Buf *b)
 
 	if (b->home == HomeOutput)
 		p.index = port_at(&t->e->out, b->index);
+	else if (b->home == HomeWeight)
+		p = (Place){FxrtHomeWeight, artifact_weight(t->a, &m->in.v[b->index])};
 	else if (b->home == HomeState)
 		p.index = artifact_state(t->a, &m->in.v[b->index]);
 	else if (b->home == HomeSaved && t->e->kind == FxrtForward)
@@ -580,6 +582,25 @@ states(Tab *t)
 }
 
 static void
+weights(Tab *t)
+{
+	Artifact *a = t->a;
+
+	data_open(t->d, "fxrt_state", name(a, "weights"), a->weight.n, DataConst);
+	for (int i = 0; i < a->weight.n; i++) {
+		const State *s = &a->weight.v[i];
+		data_begin(t->d);
+		data_str(t->d, s->name);
+		data_str(t->d, s->fqn);
+		data_int(t->d, 64, (int64_t)(a->weightat + s->offset));
+		data_int(t->d, 64, (int64_t)s->offset);
+		data_int(t->d, 64, (int64_t)s->bytes);
+		data_end(t->d);
+	}
+	data_close(t->d);
+}
+
+static void
 saved(Tab *t)
 {
 	Artifact *a = t->a;
@@ -672,10 +693,11 @@ known_params(Artifact *a, Info *v)
 		const Input *in = &a->mod->in.v[i];
 		if (in->val == NULL || in->weight == NULL || in->weight->data == NULL || in->kind == InUser)
 			continue;
-		int s = artifact_state(a, in);
+		int s = artifact_state(a, in), w = artifact_weight(a, in);
 		v[n++] = (Info){in->name, in->target, in->val->type,
 		                in->kind == InParam ? FXCC_PARAM : in->kind == InBuffer ? FXCC_BUFFER : FXCC_CONST,
-		                s >= 0 && a->state.v[s].written ? FXCC_WRITTEN : 0, konst_at(a, in->weight)};
+		                s >= 0 && a->state.v[s].written ? FXCC_WRITTEN : 0,
+		                w >= 0 ? (int64_t)(a->weightat + a->weight.v[w].offset) : konst_at(a, in->weight)};
 	}
 	return n;
 }
@@ -748,7 +770,7 @@ describe(Tab *t)
 {
 	Artifact *a = t->a;
 	const Entry *b = artifact_entry(a, FxrtBackward);
-	int nmax = a->entry[0].in.n + a->entry[0].out.n + a->mod->in.n + a->saved.n + a->state.n + 1, n;
+	int nmax = a->entry[0].in.n + a->entry[0].out.n + a->mod->in.n + a->saved.n + a->state.n + a->weight.n + 1, n;
 	Info *v = NEWN(a->a, Info, nmax + (b ? b->in.n + b->out.n : 0));
 
 	describe_forward(t, v);
@@ -759,6 +781,12 @@ describe(Tab *t)
 		              (s->written ? FXCC_WRITTEN : 0) | trained(a, -1, s->fqn), (int64_t)s->offset};
 	}
 	infos(t, "state", v, a->state.n);
+	for (int i = 0; i < a->weight.n; i++) {
+		const State *s = &a->weight.v[i];
+		v[i] = (Info){s->name, s->fqn, s->in->val->type, i >= a->nplain ? FXCC_CONST : s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER,
+		              0, (int64_t)s->offset};
+	}
+	infos(t, "weight", v, a->weight.n);
 	n = known_params(a, v);
 	infos(t, "param", v, n);
 	return n;
@@ -814,8 +842,32 @@ module(Tab *t, int nparam)
 	data_fn(t->d, "fxrt_rng");
 	data_fn(t->d, artifact_entry(a, FxrtStep) ? "fxrt_update" : NULL);
 	data_real(t->d, a->opt->lr);
+	data_int(t->d, 32, a->nplain);
+	data_ptr(t->d, name(a, "weightinfo"), 0);
+	static const char *const fn[] = {"weight_set", "weight_get", "weight_fold", "weight_swap"};
+	for (int i = 0; i < COUNT(fn); i++)
+		data_fn(t->d, a->weight.n ? arena_printf(a->a, "%s_%s", p, fn[i]) : NULL);
 	data_end(t->d);
 	data_close(t->d);
+}
+
+static int64_t
+set_bytes(const Artifact *a)
+{
+	return (int64_t)((a->nweight + FxrtAlign - 1) / FxrtAlign * FxrtAlign);
+}
+
+/* Arena of the fold entry: its sizes are known. */
+static int64_t
+fold_bytes(const Artifact *a)
+{
+	const Entry *e = artifact_entry(a, FxrtFold);
+	int64_t most = 0, n;
+
+	for (int v = 0; e && v < a->opt->ntarget; v++)
+		if (sym_isconst(e->plan[v]->arena, &n) && n > most)
+			most = n;
+	return most;
 }
 
 static void
@@ -831,6 +883,14 @@ model(Tab *t, int nguard)
 	data_close(t->d);
 	if (fixed) {
 		data_open(t->d, NULL, name(a, "ownarena"), arena, DataZero);
+		data_close(t->d);
+	}
+	if (a->weight.n) {
+		data_open(t->d, "fxrt_sets", name(a, "sets"), sizeof(fxrt_sets), DataZero);
+		data_close(t->d);
+		data_open(t->d, NULL, name(a, "setmem"), 2 * set_bytes(a) + FxrtAlign, DataZero);
+		data_close(t->d);
+		data_open(t->d, NULL, name(a, "foldmem"), fold_bytes(a) + FxrtAlign, DataZero);
 		data_close(t->d);
 	}
 	data_open(t->d, "fxrt_model", name(a, "model"), 1, DataConst);
@@ -860,6 +920,15 @@ model(Tab *t, int nguard)
 	data_ptr(t->d, name(a, "own"), 0);
 	data_ptr(t->d, name(a, "ownctx"), 0);
 	data_ptr(t->d, fixed ? name(a, "ownarena") : NULL, 0);
+	data_int(t->d, 32, a->weight.n);
+	data_int(t->d, 32, a->nplain);
+	data_ptr(t->d, name(a, "weights"), 0);
+	data_int(t->d, 64, (int64_t)a->weightat);
+	data_int(t->d, 64, (int64_t)a->nweight);
+	data_int(t->d, 64, fold_bytes(a));
+	data_ptr(t->d, a->weight.n ? name(a, "sets") : NULL, 0);
+	data_ptr(t->d, a->weight.n ? name(a, "setmem") : NULL, 0);
+	data_ptr(t->d, a->weight.n ? name(a, "foldmem") : NULL, 0);
 	data_end(t->d);
 	data_close(t->d);
 }
@@ -871,6 +940,7 @@ everything(Tab *t)
 	syms(t);
 	int nguard = guards(t);
 	states(t);
+	weights(t);
 	saved(t);
 	module(t, describe(t));
 	model(t, nguard);

@@ -34,12 +34,14 @@ typedef struct Entry {
 } Entry;
 
 /* A tensor that belongs to the context: a buffer that changes, a parameter that may be replaced. */
+/* or a weight that can be replaced, which belongs to the library. */
 typedef struct State {
 	Str   name, fqn;
 	const Input *in;
 	uint64_t offset, bytes;
 	bool  written;
 } State;
+typedef VEC(State) States;
 
 /* A tensor of the saved buffer. */
 typedef struct Saved {
@@ -55,8 +57,9 @@ typedef struct Artifact {
 	const EmitOptions *opt;
 	Module *mod;                   /* forward's */
 	const char *p;                 /* prefix of hidden symbols: "mlp__" */
-	Entry entry[3]; int nentry;    /* the first is forward */
-	VEC(State) state;
+	Entry entry[4]; int nentry;    /* the first is forward */
+	States state;
+	States weight; int nplain;     /* the first nplain are given; the others are folded from them */
 	VEC(Saved) saved;
 	VEC(int) kept;                 /* inputs of forward whose address is saved */
 	const Sym *savedsize;          /* NULL: no backward */
@@ -68,7 +71,8 @@ typedef struct Artifact {
 	VEC(Konst) konst;
 	Map   konstof;                 /* data -> index + 1 */
 	uint64_t nkonst;               /* bytes of all */
-	uint64_t nstate;
+	uint64_t nstate, nweight;      /* bytes of all states, of all weights that can be replaced */
+	uint64_t weightat;             /* where these have their first values among the constants */
 	uint64_t arena, arenamax;      /* when no size is free, else 0: of a forward call, of any */
 	uint64_t signature, build;
 	VEC(int64_t) expr;             /* all size expressions */
@@ -79,6 +83,7 @@ bool  artifact_new(Ctx *, const EmitOptions *, Artifact *);
 void  artifact_tables(Artifact *, Data *);
 int   artifact_sym(const Artifact *, const Sym *);     /* -1 */
 int   artifact_state(const Artifact *, const Input *); /* by its name in the model; -1 */
+int   artifact_weight(const Artifact *, const Input *); /* likewise */
 int   artifact_kept(const Artifact *, const Input *);  /* likewise, in kept; -1 */
 const Entry *artifact_entry(const Artifact *, int kind);   /* NULL */
 size_t artifact_ctxsize(const Artifact *);

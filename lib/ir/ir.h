@@ -247,6 +247,7 @@ typedef struct Input {
 	bool   persistent, requires_grad;
 	bool   nonleaf;        /* as seen by autograd: some program computed it (#fxg nonleaf) */
 	bool   updatable;      /* parameter, buffer: its value may be replaced after compiling: never folded */
+	bool   swappable;      /* updatable, and shared by all contexts of the library, which replaces it at once */
 	bool   donated;        /* InSaved: backward may overwrite it */
 	int    storage;        /* inputs of the same number share memory (#fxg storage), from 1; 0: its own */
 	int64_t offset;        /* elements from the start of that memory */
@@ -285,6 +286,7 @@ struct Module {
 	struct Meta *meta;     /* what functionalize found out (meta.h); NULL before */
 	Graph  *pack, *unpack; /* what is done to saved tensors and undone; without types; NULL */
 	Module *backward;      /* after partition: this is the forward part, that the backward one */
+	Module *fold;          /* computes anew what constfold evaluated of weights that can be replaced; NULL */
 };
 
 /* Does the program change it: is there an output that is written back to it? */

@@ -81,12 +81,12 @@ typedef struct Kernel {
 
 /* ---- the plan ---------------------------------------------------------------- */
 
-enum home { HomeInput, HomeOutput, HomeConst, HomeState, HomeArena, HomeScratch, HomeSaved };   /* Saved: in the buffer from forward to backward */
+enum home { HomeInput, HomeOutput, HomeConst, HomeState, HomeArena, HomeScratch, HomeSaved, HomeWeight };   /* Saved: in the buffer from forward to backward.  Weight: may be replaced */
 typedef struct Buf {
 	Str   name;
 	enum home home;
 	enum dtype dt;
-	int   index;           /* HomeInput: which of Module.in; HomeOutput: which of Module.out; HomeState: which of Module.in (the buffer);
+	int   index;           /* HomeInput: which of Module.in; HomeOutput: which of Module.out; HomeState, HomeWeight: which of Module.in;
 	                          HomeSaved: which of Module.out (forward), of Module.in (backward) */
 	const Sym *count;      /* elements */
 	const Sym *offset;     /* HomeArena, HomeScratch: bytes from the start of the arena */

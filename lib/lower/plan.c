@@ -45,7 +45,7 @@ inputbuf(Planning *w, int i)
 	const Type *t = in->val->type;
 
 	if (in->kind != InUser && in->weight && in->weight->data)
-		return weightbuf(w, in->val, in->weight, in->updatable || input_written(w->m, in) ? HomeState : HomeConst, i);
+		return weightbuf(w, in->val, in->weight, in->swappable ? HomeWeight : in->updatable || input_written(w->m, in) ? HomeState : HomeConst, i);
 	return plan_addbuf(w, (Buf){.name = in->name, .home = in->kind == InSaved ? HomeSaved : HomeInput, .dt = t->dt, .index = i,
 	                       .count = type_numel(w->lo->cx, t)});
 }

@@ -3,6 +3,44 @@
 #include <string.h>
 #include "model.h"
 
+/* ---- weights that can be replaced: see weights.c ---------------------------------- */
+
+unsigned char *
+fxrt_weights_at(const fxrt_model *m, int i)
+{
+	uintptr_t mask = ~(uintptr_t)(FxrtAlign - 1), mem = ((uintptr_t)m->setmem + FxrtAlign - 1) & mask;
+
+	if (i == 0)
+		return (unsigned char *)(uintptr_t)(m->konst + m->weightat);
+	return (unsigned char *)mem + (size_t)(i - 1) * (((size_t)m->nset + FxrtAlign - 1) & mask);
+}
+
+int
+fxrt_weights_enter(fxrt_run *r)
+{
+	const fxrt_model *m = r->cx->model;
+	fxrt_sets *s = m->sets;
+
+	if (s == NULL)
+		return -1;
+	for (;;) {
+		int i = __atomic_load_n(&s->active, __ATOMIC_SEQ_CST);
+		__atomic_fetch_add(&s->users[i], 1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&s->active, __ATOMIC_SEQ_CST) == i) {
+			r->weights = fxrt_weights_at(m, i);
+			return i;
+		}
+		__atomic_fetch_sub(&s->users[i], 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+void
+fxrt_weights_leave(const fxrt_model *m, int copy)
+{
+	if (copy >= 0)
+		__atomic_fetch_sub(&m->sets->users[copy], 1, __ATOMIC_SEQ_CST);
+}
+
 /* ---- the saved buffer ------------------------------------------------------------ */
 
 static int
@@ -52,9 +90,12 @@ saved_end(fxrt_run *r, void *saved)
 static int
 forward_go(fxrt_run *r, void *saved)
 {
-	int rc;
+	int copy = fxrt_weights_enter(r), rc;
 
-	if ((rc = fxrt_check_overlap(r)) || (rc = saved_begin(r, saved)) || (rc = fxrt_steps(r)))
+	if ((rc = fxrt_check_overlap(r)) == 0 && (rc = saved_begin(r, saved)) == 0)
+		rc = fxrt_steps(r);
+	fxrt_weights_leave(r->cx->model, copy);
+	if (rc)
 		return rc;
 	r->cx->offset++;
 	return saved_end(r, saved);

@@ -27,7 +27,7 @@ enum fxrt_expr {
 typedef void fxrt_kernel(void *const *buf, const int64_t *sym, int64_t begin, int64_t end);
 
 /* Saved: a tensor of the saved buffer.  Kept: an input of forward whose address is in that buffer. */
-enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch, FxrtHomeSaved, FxrtHomeKept };
+enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch, FxrtHomeSaved, FxrtHomeKept, FxrtHomeWeight };
 enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize, FxrtStepJump };
 
 typedef struct fxrt_buf {
@@ -87,12 +87,18 @@ typedef struct fxrt_state { const char *name, *fqn; uint64_t konst, offset, byte
 typedef struct fxrt_saved { const int64_t *offset, *count; int32_t width, donated; } fxrt_saved;
 
 /* A function of the library: its own arguments and steps; all else is shared. */
-enum { FxrtForward, FxrtBackward, FxrtStep };
+enum { FxrtForward, FxrtBackward, FxrtStep, FxrtFold };
 typedef struct fxrt_entry {
 	int32_t kind, nin, nout, nversion;
 	const fxrt_port *in, *out;
 	const fxrt_version *version;   /* best last; the same CPUs in every entry */
 } fxrt_entry;
+
+/* Copies of the weights that can be replaced: 0 the first values, 1 and 2 in turn. */
+typedef struct fxrt_sets {
+	volatile int32_t lock, active, building, stale;
+	volatile int64_t users[3];         /* calls that read each */
+} fxrt_sets;
 
 typedef struct fxrt_own {              /* what the simple entry uses, zero at first */
 	volatile int32_t lock, ready;
@@ -117,6 +123,11 @@ typedef struct fxrt_model {
 	const fxcc_pool *(*pool)(void);    /* the library's own threads, or NULL */
 	fxrt_own *own;
 	void *ownctx, *ownarena;       /* static memory for them; NULL: from malloc */
+	int32_t nweight, nplain;       /* weights that can be replaced; the first nplain are given, the others folded */
+	const fxrt_state *weights;
+	uint64_t weightat, nset, nfold;    /* bytes: where their first values lie in konst, of a copy, of foldmem */
+	fxrt_sets *sets;
+	void *setmem, *foldmem;        /* two copies; arena of the fold entry */
 } fxrt_model;
 
 /* What a saved buffer begins with; nsym sizes and nkept addresses follow, then the tensors. */
@@ -147,6 +158,7 @@ typedef struct fxrt_run {
 	const fxrt_version *v;
 	void *const *in, *const *out;
 	unsigned char *saved;          /* NULL: none */
+	unsigned char *weights;        /* the copy that this call reads */
 	void *const *kept;
 	uint64_t key;                  /* of random numbers */
 	int64_t sym[FxrtMaxSym];
@@ -180,6 +192,9 @@ size_t  fxrt_arena_size(const fxrt_model *, const int64_t *size);
 size_t  fxrt_saved_size(const fxrt_model *, const int64_t *size);
 int32_t fxrt_out_shape(const fxrt_model *, const int64_t *const *in, int64_t *const *out, fxcc_error *);
 /* forward.c */
+unsigned char *fxrt_weights_at(const fxrt_model *, int copy);
+int  fxrt_weights_enter(fxrt_run *);
+void fxrt_weights_leave(const fxrt_model *, int copy);
 int32_t fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *saved, fxcc_error *);
 int32_t fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *);
 int  fxrt_simple(const fxrt_model *, const int64_t *size, const void *const *in, void *const *out);
@@ -189,6 +204,11 @@ int32_t fxrt_backward_struct(void *ctx, void *saved, const void *args, fxcc_erro
 /* flow.c */
 int  fxrt_jumps(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
 void fxrt_copy_part(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
+/* weights.c */
+int32_t fxrt_weight_set(const fxrt_model *, const char *name, const void *data, size_t n, fxcc_error *);
+int32_t fxrt_weight_get(const fxrt_model *, const char *name, void *data, size_t n, fxcc_error *);
+int32_t fxrt_weight_fold(const fxrt_model *, fxcc_error *);
+int32_t fxrt_weight_swap(const fxrt_model *, fxcc_error *);
 /* step.c */
 int32_t fxrt_update(void *ctx, const DLTensor *const *gin, double lr, fxcc_error *);
 int32_t fxrt_update_struct(void *ctx, const void *args, double lr, fxcc_error *);

@@ -19,6 +19,7 @@ place(fxrt_run *r, int32_t i)
 	case FxrtHomeOutput: p = r->out[b->index]; break;
 	case FxrtHomeConst:  p = (void *)(uintptr_t)(r->cx->model->konst + b->konst); break;
 	case FxrtHomeState:  p = r->cx->state + r->cx->model->states[b->index].offset; break;
+	case FxrtHomeWeight: p = r->weights + r->cx->model->weights[b->index].offset; break;
 	case FxrtHomeSaved:  p = r->saved + fxrt_eval(r->cx->model->saved[b->index].offset, r->sym, &r->bad); break;
 	case FxrtHomeKept:   p = r->kept[b->index]; break;
 	default:             p = r->cx->arena + fxrt_eval(b->offset, r->sym, &r->bad); break;

@@ -6,6 +6,9 @@
  * the interpreter and becomes a weight of its own.  Chains of mere element moves
  * (views, casts, permutes) are left: lowering reads through them, and packs once.
  * Nothing grows: a result much larger than what it was made from stays code.
+ *
+ * Weights that the library may replace (Input.swappable) are folded as well: what was
+ * evaluated of them can be replaced too, and Module.fold is the program that computes it.
  */
 #include "ir/pass/pass.h"
 
@@ -17,6 +20,8 @@ typedef struct Fold {
 	Weight **weight;      /* by val id: of placeholders */
 	bool *constant;       /* by node id */
 	bool *moves;          /* by node id: only moves elements */
+	bool *loose;          /* by val id of placeholders, and ... */
+	bool *loosenode;      /* ... by node id: depends on what may be replaced */
 	Tensor **value;       /* by val id: evaluated */
 	int made;
 } Fold;
@@ -28,12 +33,14 @@ note_weights(Fold *f)
 
 	for (int i = 0; i < m->in.n; i++) {
 		Input *in = &m->in.v[i];
-		if (in->val && in->kind != InUser && in->weight && in->weight->data && !in->updatable && !input_written(m, in))
+		if (in->val && in->kind != InUser && in->weight && in->weight->data && (in->swappable || !in->updatable) && !input_written(m, in)) {
 			f->weight[in->val->id] = in->weight;
+			f->loose[in->val->id] = in->swappable;
+		}
 	}
 }
 
-typedef struct Ask { Fold *f; bool all, any; int64_t elements; } Ask;
+typedef struct Ask { Fold *f; bool all, any, loose; int64_t elements; } Ask;
 
 static void
 ask(void *arg, Use *u)
@@ -46,10 +53,13 @@ ask(void *arg, Use *u)
 	if (v->type == NULL || v->type->kind != TyTensor || !sym_isconst(type_numel(q->f->g->cx, v->type), &n))
 		q->all = false;
 	q->elements += n;
-	if (v->def->op->flags & OP(Leaf))
+	if (v->def->op->flags & OP(Leaf)) {
 		q->all = q->all && q->f->weight[v->id];
-	else
+		q->loose |= q->f->loose[v->id];
+	} else {
 		q->all = q->all && q->f->constant[v->def->id];
+		q->loose |= q->f->loosenode[v->def->id];
+	}
 }
 
 static bool
@@ -82,7 +92,7 @@ is_move(Node *n)
 static void
 classify(Fold *f, Node *n)
 {
-	Ask q = {f, true, false, 0};
+	Ask q = {f, true, false, false, 0};
 
 	if (n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Dynamic) | OP(Mutates) | OP(Hop) | OP(Sym)))
 		return;
@@ -90,6 +100,7 @@ classify(Fold *f, Node *n)
 	if (!q.all || !result_fits(f, n, q.any ? q.elements : 0))
 		return;
 	f->constant[n->id] = true;
+	f->loosenode[n->id] = q.loose;
 	f->moves[n->id] = is_move(n);
 }
 
@@ -158,11 +169,12 @@ evaluate(Fold *f, Node *n)
 	return true;
 }
 
+/* By something that is not folded: also through moves, which stay. */
 static bool
 read_outside(const Fold *f, const Val *v)
 {
 	for (const Use *u = v->uses; u; u = u->next)
-		if (!f->constant[u->user->id])
+		if (!f->constant[u->user->id] || (f->moves[u->user->id] && read_outside(f, u->user->out)))
 			return true;
 	return false;
 }
@@ -181,9 +193,70 @@ replace(Fold *f, Val *v)
 
 	*w = (Weight){.fqn = name, .type = type, .data = t->data, .bytes = t->bytes};
 	vec_push(ctx_arena(cx), &m->weight, w);
+	bool loose = f->loosenode[v->def->id];
 	vec_push(ctx_arena(cx), &m->in, (Input){.kind = InConst, .val = &p->out[0], .name = p->out[0].name, .argname = p->out[0].name,
-	                                          .target = name, .weight = w});
+	                                          .target = name, .weight = w, .updatable = loose, .swappable = loose});
 	val_replace(v, &p->out[0]);
+}
+
+/* ---- what computes it anew ----------------------------------------------------- */
+
+/* The program as it is, with other results: dce leaves what these need. */
+static Module *
+refold_new(Module *m, Val **map)
+{
+	Module *r = module_new(m->cx, intern_printf(m->cx, "%s_fold", m->name ? m->name : "model"));
+	Graph *g = graph_clone(m->main);
+
+	r->main = g;
+	g->mod = r;
+	r->fastmath = m->fastmath;
+	r->weight = m->weight;
+	for (Node *o = m->main->first, *c = g->first; o && c; o = o->next, c = c->next)
+		for (int i = 0; i < o->nout; i++)
+			map[o->out[i].id] = &c->out[i];
+	return r;
+}
+
+/* Of the first n inputs those that are still read. */
+static void
+refold_inputs(const Module *m, int n, Module *r, Val **map)
+{
+	for (int i = 0; i < n; i++) {
+		Input in = m->in.v[i];
+		Val *v = in.val ? map[in.val->id] : NULL;
+		if (v && v->uses) {
+			in.val = v;
+			vec_push(ctx_arena(m->cx), &r->in, in);
+		} else if (v) {
+			node_delete(v->def);
+		}
+	}
+}
+
+/* Computes the values whose replacements are the last n inputs of m. */
+static bool
+refold_results(Module *m, Module *r, const Val *const *was, Val **map, int n)
+{
+	Arg *list = NEWN(ctx_arena(m->cx), Arg, n + 1);
+	int k = 0;
+
+	for (int i = 0; i < n; i++)
+		if (m->in.v[m->in.n - n + i].swappable)
+			list[k++] = arg_val(map[was[i]->id]);
+	node_setargs(r->main->last, &(Arg){.kind = ArgList, .list = {list, k}}, 1);
+	if (!pass_dce(r->main))
+		return false;
+	refold_inputs(m, m->in.n - n, r, map);
+	for (int i = 0; i < n; i++) {
+		Input in = m->in.v[m->in.n - n + i];
+		if (!in.swappable)
+			continue;
+		in.val = node_placeholder(r->main, in.name, in.val->type, NOLOC)->out;
+		vec_push(ctx_arena(m->cx), &r->in, in);
+		vec_push(ctx_arena(m->cx), &r->out, (Output){.kind = ResBufferMut, .name = in.name, .target = in.target});
+	}
+	return true;
 }
 
 bool
@@ -202,6 +275,10 @@ pass_constfold(Graph *g)
 	f.constant = NEWN(a, bool, nnode);
 	f.moves = NEWN(a, bool, nnode);
 	f.value = NEWN(a, Tensor *, nval);
+	f.loose = NEWN(a, bool, nval);
+	f.loosenode = NEWN(a, bool, nnode);
+	Module *m = g->mod, *again = NULL;
+	Val **map = NEWN(a, Val *, nval);
 	note_weights(&f);
 	FOREACH_NODE(g, n)
 		classify(&f, n);
@@ -209,8 +286,13 @@ pass_constfold(Graph *g)
 		for (int i = 0; f.constant[n->id] && !f.moves[n->id] && i < n->nout; i++)
 			if (read_outside(&f, &n->out[i]) && evaluate(&f, n))
 				vec_push(a, &make, &n->out[i]);
+	for (int i = 0; i < make.n && again == NULL; i++)
+		if (f.loosenode[make.v[i]->def->id])
+			again = refold_new(m, map);
 	for (int i = 0; i < make.n; i++)
 		replace(&f, make.v[i]);
+	bool ok = again == NULL || refold_results(m, again, (const Val *const *)make.v, map, make.n);
+	m->fold = ok ? again : NULL;
 	arena_free(a);
-	return ctx_errors(g->cx) == 0;
+	return ok && ctx_errors(g->cx) == 0;
 }
