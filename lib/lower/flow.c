@@ -128,7 +128,9 @@ land(Flow *f, int at)
 static void
 back(Flow *f, int head)
 {
-	f->w->plan->step.v[jump(f, -1, NULL, 0)].target = head;
+	int at = jump(f, -1, NULL, 0);
+
+	f->w->plan->step.v[at].target = head;
 	vec_push(f->a, &f->w->plan->loop, (struct PlanLoop){head, here(f) - 1});
 }
 
