@@ -171,6 +171,53 @@ expansion(Test *t, const char *text)
 		}
 }
 
+/* ---- PyTorch's decomposition ------------------------------------------------------------ */
+
+/* As pass_decompose does it under -fdecomp=torch. */
+static bool
+torchform(Test *t, Sample *s)
+{
+	int budget = 2000;
+
+	s->mod->decomp = DecompTorch;
+	for (Node *n = s->g->first, *next; n; n = next) {
+		Node *before = n->prev;
+		next = n->next;
+		if (!node_expands(n))
+			continue;
+		if (--budget == 0 || !node_expand(n)) {
+			complain(t, "%s: the torch line stops at %s", s->text, n->op->name);
+			return false;
+		}
+		next = before ? before->next : s->g->first;
+	}
+	return true;
+}
+
+/* The torch line means the same as the others. */
+static void
+decomposition(Test *t, const char *text)
+{
+	Sample s;
+	Tensor want[64], got[64];
+
+	if (strcmp(t->op->torch, "keep") == 0 || t->op->flags & OP(Random) ||
+	    !sample_make(&s, t->cx, t->op, text, true, false) || s.node->nout > COUNT(got))
+		return;
+	sample_output(&s, NULL, 0);
+	int nout = s.node->nout;
+	if (!graph_interp(s.g, s.a, s.in, s.nin, want, nout, false) || !torchform(t, &s))
+		return;
+	if (!graph_interp(s.g, s.a, s.in, s.nin, got, nout, false)) {
+		complain(t, "%s: the torch line does not run", text);
+		return;
+	}
+	const Arg *res = &s.g->last->arg[0];
+	for (int k = 0; k < nout && k < res->list.n; k++)
+		if (res->list.v[k].kind == ArgVal && istensor(res->list.v[k].use->val))
+			compare(t, &s, "by the torch line", k, &got[k], &want[k], 1e-6);
+}
+
 /* ---- gradients ------------------------------------------------------------------------ */
 
 typedef struct Slope {
@@ -382,6 +429,8 @@ operator_(const OpDef *op)
 		values(&t, op->sample[k]);
 		if (op_route(op) == RouteExpand)
 			expansion(&t, op->sample[k]);
+		if (op->torch)
+			decomposition(&t, op->sample[k]);
 		for (volatile int g = 0; g < op->ngrad; g++)
 			gradient(&t, op->sample[k], g);
 	}
