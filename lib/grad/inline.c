@@ -208,10 +208,19 @@ unrolls(const Node *n)
 	}
 }
 
+/* PyTorch's graphs have item() under its inner name. */
+static void
+rename_item(Node *n)
+{
+	if (n->graph->mod->decomp == DecompTorch && strcmp(n->op->name, "aten.item.default") == 0)
+		n->op = op_find("aten._local_scalar_dense.default");
+}
+
 static bool
 inline_graph(Graph *g)
 {
 	for (Node *n = g->first, *prev; n; ) {
+		rename_item(n);
 		Graph *b = body(n);
 		bool unroll = !b && unrolls(n);
 		prev = n->prev;
