@@ -418,7 +418,7 @@ lower(Job *j)
 	}
 	for (int i = 0; i < j->ntarget; i++) {
 		LowerOptions lo = {.target = j->target[i], .threads = threads(o), .fastmath = o->fastmath == 1,
-		                   .nopack = o->pack == 0,
+		                   .nopack = o->pack == 0, .maxrounds = o->maxrounds ? atoll(o->maxrounds) : 0,
 		                   .novector = pass_skipped(o, "vectorise"), .noreinplace = pass_skipped(o, "reinplace"),
 		                   .info = o->optinfo ? stderr : NULL};
 		j->plan[i] = lower_graph(j->mod->main, &lo);

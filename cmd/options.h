@@ -10,7 +10,7 @@ typedef struct Options {
 	/* the fields of opts.def */
 	bool object, verbose, dryrun, nowarn, werror, md, mp, version, dumpversion, dumpmachine, printops, graphops,
 	     dumpall, timereport, memreport, progress, train, joint;
-	const char *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
+	const char *maxrounds, *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
 	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget;
 	StrList type, dim, param, wrt, mutables;
