@@ -134,6 +134,56 @@ fun_view(Fun *f, Node *n, int out, Alias *parent)
 	return a;
 }
 
+static bool
+samestrides(Ctx *cx, const Type *a, const Type *b)
+{
+	for (int d = 0; d < a->rank; d++)
+		if (!sym_is(a->dim[d], 1) && !sym_eq(type_stride(cx, a, d), type_stride(cx, b, d)))
+			return false;
+	return true;
+}
+
+/* v, the value of the memory of `root`, laid out as that memory: as_strided counts in it. */
+static Val *
+aslying(Fun *f, const Alias *root, Val *v, Node *before)
+{
+	const OpDef *op = op_find("aten.clone.default");
+	Arg arg[2] = {arg_val(v), arg_none()};
+	Node *n;
+
+	if (v->type->rank != root->type->rank || samestrides(f->cx, v->type, root->type))
+		return v;
+	if (!root->type->stride && (n = fun_node(f, op, arg, 1, before)) != NULL && samestrides(f->cx, n->out[0].type, root->type))
+		return &n->out[0];
+	error(f->cx, before->loc, "as_strided of memory that is not row-major, after it was written, is not supported");
+	return NULL;
+}
+
+static bool
+counts(const Node *view)
+{
+	return node_arg(view, "storage_offset") != NULL;
+}
+
+/* as_strided looks at the memory, not at the view that it is given. */
+bool
+fun_wholememory(Fun *f, Node *n, Alias *of)
+{
+	Arg *arg = NEWN(f->a, Arg, n->narg);
+	Val *v = aslying(f, of->root, of->root->cur, n);
+
+	if (v == NULL)
+		return false;
+	of->root->cur = v;
+	memcpy(arg, n->arg, sizeof *arg * n->narg);
+	for (int k = 1; k < n->narg; k++)
+		if (strcmp(n->op->param[k].name, "storage_offset") == 0 && arg[k].kind == ArgNone)
+			arg[k] = arg_sym(of->offset);
+	arg[0] = arg_val(v);
+	node_setargs(n, arg, n->narg);
+	return true;
+}
+
 /* ---- reading and writing ------------------------------------------------------------- */
 
 /* The view again, of another value; one of several as what its operator expands to. */
@@ -146,6 +196,8 @@ derive(Fun *f, Alias *a, Val *base, Node *before)
 	int nres;
 	Node *n;
 
+	if (counts(a->view) && (base = aslying(f, a->root, base, before)) == NULL)
+		return NULL;
 	memcpy(arg, a->view->arg, sizeof *arg * a->view->narg);
 	arg[0] = arg_val(base);
 	if (op_isview(op)) {
@@ -180,6 +232,8 @@ invert(Fun *f, Alias *a, Val *v, Node *before, Val **base)
 	Val *now = fun_value(f, a->parent, before), *at;
 
 	if (now == NULL)
+		return false;
+	if (counts(a->view) && (now = a->parent->cur = aslying(f, a->root, now, before)) == NULL)
 		return false;
 	if (op_isview(a->view->op)) {
 		/* The view node must stand on the parent's value of now. */

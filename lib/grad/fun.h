@@ -74,6 +74,7 @@ bool   fun_refresh(Fun *, Node *);                         /* let it read what i
 bool   op_isview(const OpDef *);
 bool   op_ismultiview(const OpDef *);
 Alias *fun_view(Fun *, Node *, int out, Alias *parent);
+bool   fun_wholememory(Fun *, Node *as_strided, Alias *of);
 Node  *fun_node(Fun *, const OpDef *, const Arg *, int nout, Node *before);   /* types set; NULL: reported */
 
 /* ---- writes.c ---- */

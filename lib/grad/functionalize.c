@@ -80,21 +80,6 @@ viewed(Fun *f, Node *n, Tens *of)
 	}
 }
 
-/* as_strided looks at the memory, not at the view that it is given. */
-static void
-wholememory(Fun *f, Node *n, Tens *of)
-{
-	Alias *root = of->is->root;
-	Arg *arg = NEWN(f->a, Arg, n->narg);
-
-	memcpy(arg, n->arg, sizeof *arg * n->narg);
-	for (int k = 1; k < n->narg; k++)
-		if (strcmp(n->op->param[k].name, "storage_offset") == 0 && arg[k].kind == ArgNone)
-			arg[k] = arg_sym(of->is->offset);
-	arg[0] = arg_val(root->cur);
-	node_setargs(n, arg, n->narg);
-}
-
 /* ---- the walk ------------------------------------------------------------------------------- */
 
 static bool
@@ -112,13 +97,14 @@ node(Fun *f, Node *n)
 	grad = fun_differentiable(f, n);
 	if (!fun_refresh(f, n))
 		return false;
-	if (of && of->is->parent && node_arg(n, "storage_offset")) {
-		Alias *of_is = of->is;
-		wholememory(f, n, of);
-		of->is = of_is->root;
+	if (of && node_arg(n, "storage_offset")) {
+		Alias *is = of->is;
+		if (!fun_wholememory(f, n, is) || !node_infer(n))
+			return false;
+		of->is = is->root;
 		viewed(f, n, of);
-		of->is = of_is;
-		fun_tensor(f, &n->out[0])->is->after = of_is;
+		of->is = is;
+		fun_tensor(f, &n->out[0])->is->after = is;
 	} else if (of)
 		viewed(f, n, of);
 	if (grad)
@@ -230,7 +216,7 @@ written(Fun *f, int k, Tens *t, Node *before)
 
 	if (r->kind == NotMutated || (f->mod->decomp == DecompNative && !r->data && !r->storage))
 		return NULL;
-	if (r->storage || (r->metadata && f->mod->decomp == DecompTorch))
+	if (r->storage || (r->metadata && r->kind == MutatedOutGraph && f->mod->decomp == DecompTorch))
 		return fun_value(f, t->is, before);
 	return fun_value(f, t->was, before);
 }
