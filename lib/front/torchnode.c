@@ -127,7 +127,7 @@ make(Fn *f, const OpDef *op, Arg *arg, Tv *out)
 	Node *n;
 
 	if (op->flags & OP(Hop))
-		nout = hopcount(op, arg);
+		nout = op->nret > 1 ? op->nret : hopcount(op, arg);
 	else if (op->nret == 1 && op->ret[0].list && (nout = listcount(f, op, arg)) < 0)
 		return false;
 	if (sym && annot && annot->sym && !(op->flags & OP(Sym)) &&
