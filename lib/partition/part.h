@@ -1,6 +1,7 @@
 /* part.h - what the files of the partitioner share.
  *
  *   optype.c    what PyTorch's lists say of an operator (oplist.def)
+ *   region.c    bodies that are called: cut before their caller
  *   tidy.c      before the cut: dead nodes, equal nodes, tags of checkpointing
  *   fx.c        the joint graph as FX sees it; what belongs to forward, what to backward
  *   weigh.c     what a value costs, what may not be recomputed
@@ -74,6 +75,8 @@ bool    op_mutable(const OpDef *);
 /* Calls fn for the Fx of everything that a node reads, sizes included; may repeat. */
 void    node_reads(const Joint *, const Node *, void (*fn)(void *, int), void *arg);
 
+/* region.c */
+bool    regions(Module *, Arena *, const PartOptions *);
 /* tidy.c */
 bool    tidy(Module *, bool mincut);
 bool    tidy_tags(Module *, bool isdefault);

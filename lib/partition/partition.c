@@ -187,7 +187,7 @@ cut(Module *m, const PartOptions *o, Arena *a)
 	Joint *j;
 	Cut c = {0};
 
-	if (!tidy(m, mincut) || !tidy_tags(m, !mincut))
+	if (!regions(m, a, o) || !tidy(m, mincut) || !tidy_tags(m, !mincut))
 		return false;
 	j = joint_new(m, a, o);
 	taken = owned(j);
