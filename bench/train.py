@@ -98,7 +98,8 @@ class Module(ctypes.Structure):
         [(n, I32) for n in ("nin", "nout", "nparam", "ngrad", "nsaved", "nkernel")] + \
         [(n, ctypes.POINTER(Info)) for n in ("inp", "out", "param", "grad", "saved")] + \
         [(n, SZ) for n in ("ctx_size", "ctx_align", "arena_align")] + \
-        [(n, P) for n in ("arena_need", "init", "bind", "out_shape", "forward", "backward", "fini")]
+        [(n, P) for n in ("arena_need", "init", "bind", "out_shape", "forward", "backward", "fini")] + \
+        [("nstate", I32), ("state", P), ("state_data", P), ("ntangent", I32)]
 
 
 class Config(ctypes.Structure):
@@ -139,7 +140,7 @@ class Fxcc:
         params = dict(model.named_parameters())
         s.grads = {m.grad[i].fqn.decode(): np.zeros(tuple(params[m.grad[i].fqn.decode()].shape), np.float32) for i in range(m.ngrad)}
         s.ins, s.outs = table([tensor(a.numpy()) for a in args]), table([tensor(s.loss)])
-        s.gout, s.gin = table([None]), table([tensor(g) for g in s.grads.values()])
+        s.gout, s.gin = table([None] * m.ntangent), table([tensor(g) for g in s.grads.values()])
         shapes = (P * len(args))(*[t.shape for t in s.ins.keep])
         arena, saved = SZ(), SZ()
         s.fn = {n: ctypes.CFUNCTYPE(I32, *a)(getattr(m, n)) for n, a in {
@@ -150,7 +151,7 @@ class Fxcc:
         cfg = Config(size=ctypes.sizeof(Config), arena=at[1], arena_size=arena.value)
         s.ctx, s.saved = P(), P(at[2])
         s.check(s.fn["init"](at[0], m.ctx_size, m.signature, ctypes.byref(cfg), ctypes.byref(s.ctx), s.err))
-        s.struct = (P * (m.ngrad + 1))(None, *[g.ctypes.data for g in s.grads.values()])      # m_bwd: g_out0, then the gradients
+        s.struct = (P * (m.ntangent + m.ngrad + 1))(*[None] * m.ntangent, *[g.ctypes.data for g in s.grads.values()], None)    # m_bwd
         lib.m_step.argtypes = [P, P, ctypes.c_double, P]
         s.lib = lib
 
