@@ -405,6 +405,9 @@ lower(Job *j)
 {
 	const Options *o = &j->opt;
 
+	emit_views(j->mod, o->copies == 1);
+	if (!pass_dce(j->mod->main))
+		return false;
 	memory_layout(j, j->mod);
 	if (j->mod->backward) {
 		share_states(j->mod, j->mod->backward);

@@ -26,6 +26,12 @@ tensor(const char *what, const fxcc_module *m, const fxcc_tensor_info *t)
 		printf("  written");
 	if (t->flags & FXCC_ALIAS_IN && t->offset < (uint64_t)m->nin)
 		printf("  is %s", m->in[t->offset].name);
+	if (t->flags & FXCC_VIEW_IN)
+		printf("  view of %s", m->in[t->offset].name);
+	if (t->flags & FXCC_VIEW_STATE)
+		printf("  view of %s", m->state[t->offset].name);
+	if (t->flags & FXCC_VIEW_OUT)
+		printf("  view of %s", m->out[t->offset].name);
 	if (t->flags & FXCC_DYNAMIC)
 		printf("  at most");
 	if (t->flags & FXCC_TRAINED)

@@ -4,6 +4,7 @@
  */
 #include <ctype.h>
 #include "emit/tables.h"
+#include "ir/meta.h"
 #include "rt/model.h"
 
 /* ---- names --------------------------------------------------------------------- */
@@ -214,22 +215,83 @@ result_type(const Artifact *a, const Module *m, int i)
 	return t && (t->kind == TyTensor || t->kind == TySym) ? t : NULL;
 }
 
+/* Port of the user's output k, or of intermediate base k. */
+static int
+port_of_output(const Artifact *a, const Entry *e, bool base, int k)
+{
+	for (int i = 0; i < e->out.n; i++)
+		if (e->out.v[i].onlybase == base && e->out.v[i].nth == k)
+			return i;
+	bug(a->cx, NOLOC, "an output is a view of %s %d, which is none", base ? "base" : "output", k);
+	return -1;
+}
+
+/* Of which input, state or output an output is a view that nobody computes (fxcc1 has taken it
+ * from the results). */
+static void
+view(Artifact *a, Entry *e, const OutMeta *o, Port *p)
+{
+	const Input *in = NULL;
+	int n = 0;
+
+	p->type = o->type;
+	p->offset = o->offset;
+	if (o->kind != OutIsInput && o->kind != OutAliasOfInput) {
+		p->viewof = FxrtViewOut;
+		p->base = o->base;             /* its port is known when all outputs are */
+		return;
+	}
+	for (int i = 0; i < e->mod->in.n && !in; i++)
+		if (e->mod->in.v[i].val && n++ == o->base)
+			in = &e->mod->in.v[i];
+	p->viewof = in && known(in) ? FxrtViewState : FxrtViewIn;
+	if (in && in->storage)
+		p->offset = sym_sub(a->cx, p->offset, sym_const(a->cx, in->offset));
+	p->base = in == NULL ? -1 : known(in) ? artifact_state(a, in) : forward_port(a, in);
+	if (p->base < 0)
+		bug(a->cx, NOLOC, "output %s is a view of nothing", p->name);
+}
+
+static bool
+isalias(enum outalias k)
+{
+	return k != OutNonAlias && k != OutUnsafeView && k != OutCustomView;
+}
+
+static void
+port_out(Artifact *a, Entry *e, int i, int nth)
+{
+	const Output *o = &e->mod->out.v[i];
+	const Arg *v = &e->mod->main->last->arg[0].list.v[i];
+	const Meta *meta = e->mod->meta;
+	const OutMeta *m = o->kind != ResBase && meta && nth < meta->out.n ? &meta->out.v[nth] : NULL;
+	bool isview = v->kind == ArgNone && m && m->type && isalias(m->kind);
+	const Type *t = result_type(a, e->mod, i);
+
+	if (t == NULL && !isview)
+		return;
+	Str name = o->kind == ResBase ? intern_printf(a->cx, "base%d", nth) : o->name ? c_identifier(a->cx, o->name) : intern_printf(a->cx, "out%d", nth);
+	Port p = {.name = unique(a, e, name), .fqn = o->name, .type = t, .kind = FXCC_OUTPUT, .index = i, .nth = nth, .onlybase = o->kind == ResBase};
+	p.alias = v->kind == ArgVal ? port_of_val(e, v->use->val) : -1;
+	if (isview)
+		view(a, e, m, &p);
+	vec_push(a->a, &e->out, p);
+}
+
 static void
 ports_out(Artifact *a, Entry *e)
 {
-	const Arg *list = &e->mod->main->last->arg[0];
-	int n = 0, base = 0;
+	int user = 0, base = 0;
 
-	for (int i = 0; i < e->mod->out.n && i < list->list.n; i++) {
-		const Output *o = &e->mod->out.v[i];
-		const Type *t = result_type(a, e->mod, i);
-		if ((o->kind != ResUser && o->kind != ResLoss && o->kind != ResBase) || t == NULL)
-			continue;
-		Str name = o->kind == ResBase ? intern_printf(a->cx, "base%d", base++)
-		           : o->name ? c_identifier(a->cx, o->name) : intern_printf(a->cx, "out%d", n);
-		int alias = list->list.v[i].kind == ArgVal ? port_of_val(e, list->list.v[i].use->val) : -1;
-		vec_push(a->a, &e->out, (Port){.name = unique(a, e, name), .fqn = o->name, .type = t, .kind = FXCC_OUTPUT, .index = i, .alias = alias});
-		n++;
+	for (int i = 0; i < e->mod->out.n && i < e->mod->main->last->arg[0].list.n; i++) {
+		enum outkind k = e->mod->out.v[i].kind;
+		if (k == ResUser || k == ResLoss || k == ResBase)
+			port_out(a, e, i, k == ResBase ? base++ : user++);
+	}
+	for (int i = 0; i < e->out.n; i++) {
+		Port *p = &e->out.v[i];
+		if (p->viewof == FxrtViewOut)
+			p->base = port_of_output(a, e, e->mod->meta->out.v[p->nth].kind != OutAliasOfIntermUser, p->base);
 	}
 }
 
@@ -653,8 +715,11 @@ port_syms(Artifact *a, const Ports *p)
 	for (int i = 0; i < p->n; i++) {
 		const Type *t = p->v[i].type;
 		add_syms(a, t->kind == TySym ? t->sym : NULL);
-		for (int d = 0; t->kind == TyTensor && d < t->rank; d++)
+		add_syms(a, p->v[i].offset);
+		for (int d = 0; t->kind == TyTensor && d < t->rank; d++) {
 			add_syms(a, t->dim[d]);
+			add_syms(a, p->v[i].viewof ? type_stride(a->cx, t, d) : NULL);
+		}
 	}
 }
 

@@ -347,7 +347,7 @@ static bool
 wanted(const Artifact *a, const char *file)
 {
 	static const char *const always[] = {"rt.h", "model.h", "karith.h", "door.c", "expr.c", "flow.c", "run.c", "context.c",
-	                                    "forward.c", "pool.c"};
+	                                    "forward.c", "view.c", "pool.c"};
 
 	for (int i = 0; i < COUNT(always); i++)
 		if (strcmp(always[i], file) == 0)

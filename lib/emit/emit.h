@@ -28,6 +28,9 @@ typedef struct EmitOptions {
 	bool  verbose;             /* print the commands run */
 } EmitOptions;
 
+/* Outputs that are views of inputs, states or other outputs are no results any more, unless copies are
+ * wanted; intermediates that nothing is a view of neither (alias.c).  Before the module is lowered. */
+void emit_views(Module *, bool copies);
 /* Write the product to path ("-": stdout for texts) and its header. */
 bool emit(Ctx *, const EmitOptions *, const char *path);
 /* Texts */

@@ -63,6 +63,19 @@ input_notes(Artifact *a, Text *t, const Port *p)
 }
 
 static void
+view_note(Artifact *a, Text *t, const Port *p)
+{
+	const char *base = p->viewof == FxrtViewIn ? a->entry[0].in.v[p->base].name : p->viewof == FxrtViewOut ? a->entry[0].out.v[p->base].name
+	                   : a->state.v[p->base].name;
+
+	text_add(t, " *   %s owns no memory: it is a view of %s%s, from element %s, strides [", p->name, p->viewof == FxrtViewState ? "state " : "", base,
+	         sym_str(a->cx, p->offset));
+	for (int d = 0; d < p->type->rank; d++)
+		text_add(t, "%s%s", d ? ", " : "", sym_str(a->cx, type_stride(a->cx, p->type, d)));
+	text_add(t, "]; it is copied if memory is given, NULL: not\n");
+}
+
+static void
 notes(Artifact *a, Text *t)
 {
 	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
@@ -82,7 +95,9 @@ notes(Artifact *a, Text *t)
 		         type_str(a->cx, s->in->val->type));
 	}
 	for (int i = 0; i < out->n; i++)
-		if (out->v[i].alias >= 0)
+		if (out->v[i].viewof)
+			view_note(a, t, &out->v[i]);
+		else if (out->v[i].alias >= 0)
 			text_add(t, " *   %s has the value of %s, copied\n", out->v[i].name, in->v[out->v[i].alias].name);
 }
 
@@ -145,7 +160,7 @@ structs(Artifact *a, Text *t)
 	for (int i = 0; i < in->n; i++)
 		member(a, t, &in->v[i], !in->v[i].written, in->v[i].written ? ", mutated in place" : "");
 	for (int i = 0; i < out->n; i++)
-		member(a, t, &out->v[i], false, ", written");
+		member(a, t, &out->v[i], false, out->v[i].viewof ? ", a view: copied, or NULL" : ", written");
 	if (in->n + out->n == 0)
 		text_add(t, "    char unused;\n");
 	text_add(t, "} %s_fwd;\n", p);

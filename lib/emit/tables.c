@@ -459,6 +459,10 @@ put_port(Tab *t, const Port *p, int i, bool out)
 	data_int(t->d, 32, p->written);
 	data_int(t->d, 32, p->absent);
 	data_int(t->d, 32, p->optional);
+	data_int(t->d, 32, p->viewof);
+	data_int(t->d, 32, p->base);
+	data_ptr(t->d, p->viewof && p->type->rank ? ename(t, arena_printf(t->a->a, "view%d", i)) : NULL, 0);
+	put_expr(t, p->viewof ? p->offset : NULL);
 	data_end(t->d);
 }
 
@@ -473,6 +477,12 @@ ports(Tab *t, bool out)
 		if (y->kind != TyTensor || y->rank == 0)
 			continue;
 		exprs(t, arena_printf(t->a->a, "%sdim%d", kind, i), y->dim, y->rank);
+		if (p->v[i].viewof) {
+			const Sym **stride = NEWN(t->a->a, const Sym *, y->rank);
+			for (int d = 0; d < y->rank; d++)
+				stride[d] = type_stride(t->a->cx, y, d);
+			exprs(t, arena_printf(t->a->a, "view%d", i), stride, y->rank);
+		}
 		if (strided(t, &p->v[i], out))
 			exprs(t, arena_printf(t->a->a, "%sstride%d", kind, i), y->stride, y->rank);
 	}
@@ -724,6 +734,8 @@ trained(const Artifact *a, int port, Str fqn)
 	return 0;
 }
 
+static const uint32_t viewflag[] = {0, FXCC_VIEW_IN, FXCC_VIEW_STATE, FXCC_VIEW_OUT};
+
 static void
 describe_forward(Tab *t, Info *v)
 {
@@ -739,7 +751,8 @@ describe_forward(Tab *t, Info *v)
 	for (int i = 0; i < out->n; i++) {
 		const Port *p = &out->v[i];
 		v[i] = (Info){p->name, p->fqn, p->type, FXCC_OUTPUT,
-		              (p->alias >= 0 ? FXCC_ALIAS_IN : 0) | (unknown_size(a, p->type) ? FXCC_DYNAMIC : 0), p->alias >= 0 ? p->alias : 0};
+		              (p->alias >= 0 ? FXCC_ALIAS_IN : 0) | (unknown_size(a, p->type) ? FXCC_DYNAMIC : 0) | (p->onlybase ? FXCC_BASE : 0) | viewflag[p->viewof],
+		              p->viewof ? p->base : p->alias >= 0 ? p->alias : 0};
 	}
 	infos(t, "out", v, out->n);
 }
@@ -840,6 +853,7 @@ module(Tab *t, int nparam)
 	data_fn(t->d, "fxrt_reset");
 	data_fn(t->d, "fxrt_seed");
 	data_fn(t->d, "fxrt_rng");
+	data_fn(t->d, name(a, "out_view"));
 	data_fn(t->d, artifact_entry(a, FxrtStep) ? "fxrt_update" : NULL);
 	data_real(t->d, a->opt->lr);
 	data_int(t->d, 32, a->nplain);

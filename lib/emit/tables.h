@@ -16,6 +16,10 @@ typedef struct Port {
 	bool written;
 	int  absent;                   /* what NULL stands for: FxrtNeeded, FxrtZeros, FxrtOne */
 	bool optional;                 /* a gradient */
+	int  viewof, base;             /* output without memory: FxrtViewIn ..., and which */
+	const Sym *offset;             /* ... elements from its start; strides: type's */
+	int  nth;                      /* output: which of the user's ... */
+	bool onlybase;                 /* ... or of the intermediates that others are views of */
 } Port;
 typedef VEC(Port) Ports;
 

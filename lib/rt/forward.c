@@ -97,6 +97,7 @@ forward_go(fxrt_run *r, void *saved)
 	fxrt_weights_leave(r->cx->model, copy);
 	if (rc)
 		return rc;
+	fxrt_copy_views(r);
 	r->cx->offset++;
 	return saved_end(r, saved);
 }
@@ -150,6 +151,11 @@ bind_outputs(fxrt_run *r, DLTensor *const *out, void **ptr)
 	int rc = 0;
 
 	for (int i = 0; !rc && i < r->en->nout; i++) {
+		ptr[i] = NULL;
+		if (r->en->out[i].viewof && (out[i] == NULL || out[i]->data == NULL)) {
+			rc = fxrt_check_view(r, i, out[i]);
+			continue;
+		}
 		if ((rc = fxrt_check_tensor(&r->en->out[i], out[i], i, r->sym, r->err)) == 0)
 			rc = fxrt_check_strides(&r->en->out[i], out[i], r->sym, 1, r->err);
 		if (rc == 0)
@@ -167,8 +173,9 @@ fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *s
 
 	if ((rc = forward_start(&r, ctx, e)) || (rc = bind_inputs(&r, in, pi)) || (rc = bind_outputs(&r, out, po)) || (rc = forward_go(&r, saved)))
 		return rc;
+	fxrt_set_views(&r, out);
 	for (int i = 0; i < r.en->nout; i++)
-		for (int d = 0; d < r.en->out[i].rank; d++)
+		for (int d = 0; out[i] && d < r.en->out[i].rank; d++)
 			out[i]->shape[d] = fxrt_eval(r.en->out[i].dim[d], r.sym, &r.bad);
 	return 0;
 }
@@ -200,7 +207,7 @@ run_pointers(fxrt_ctx *c, const int64_t *size, void *const *in, void *const *out
 	for (int i = 0; !rc && i < r.en->nin; i++)
 		rc = given(&r, &r.en->in[i], in[i], i);
 	for (int i = 0; !rc && i < r.en->nout; i++)
-		rc = given(&r, &r.en->out[i], out[i], i);
+		rc = r.en->out[i].viewof ? 0 : given(&r, &r.en->out[i], out[i], i);
 	return rc ? rc : forward_go(&r, saved);
 }
 

@@ -63,6 +63,7 @@ typedef struct fxrt_version {
  * the value of that input; in -1: by a step. */
 typedef struct fxrt_sym { const char *name; int64_t lo, hi; int32_t in, dim; int64_t mul, add; } fxrt_sym;
 
+enum { FxrtOwn, FxrtViewIn, FxrtViewState, FxrtViewOut };
 enum { FxrtNeeded, FxrtZeros, FxrtOne };   /* what stands for an input that is not given */
 
 /* An input or output of the entry points, in the order of the header. */
@@ -76,6 +77,9 @@ typedef struct fxrt_port {
 	int32_t written;               /* input: 1 if it is written back */
 	int32_t absent;                /* input: FxrtNeeded ... */
 	int32_t optional;              /* output: may be NULL (gradients) */
+	int32_t viewof, base;          /* output: no memory of its own, of which input, state or output it is a view */
+	const int64_t *const *vstride; /* ... in elements */
+	const int64_t *voffset;
 } fxrt_port;
 
 typedef struct fxrt_guard { const int64_t *expr; const char *text; } fxrt_guard;
@@ -191,6 +195,11 @@ int32_t fxrt_arena_need(const fxrt_model *, const int64_t *const *shape, size_t 
 size_t  fxrt_arena_size(const fxrt_model *, const int64_t *size);
 size_t  fxrt_saved_size(const fxrt_model *, const int64_t *size);
 int32_t fxrt_out_shape(const fxrt_model *, const int64_t *const *in, int64_t *const *out, fxcc_error *);
+/* view.c */
+void    fxrt_copy_views(fxrt_run *);
+void    fxrt_set_views(fxrt_run *, DLTensor *const *out);
+int     fxrt_check_view(fxrt_run *, int i, const DLTensor *);
+int32_t fxrt_out_view(const fxrt_model *, const int64_t *const *in, int32_t out, int32_t *base, int64_t *offset, int64_t *stride, fxcc_error *);
 /* forward.c */
 unsigned char *fxrt_weights_at(const fxrt_model *, int copy);
 int  fxrt_weights_enter(fxrt_run *);
