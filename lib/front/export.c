@@ -276,6 +276,10 @@ make(Scope *s, const Call *c, int nout)
 			kw[nkw++] = v;
 		}
 	}
+	if (npos > 2 && strcmp(c->op->name, "higher_order.print") == 0) {
+		pos[1] = arg_list(r->a, pos + 1, npos - 1);
+		npos = 2;
+	}
 	if (!op_bind(r->cx, r->loc, c->op, pos, npos, key, kw, nkw, bound))
 		return NULL;
 	Node *made = node_new(s->g, c->op, bound, c->op->nparam, nout, NULL, r->loc);

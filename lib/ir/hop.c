@@ -23,6 +23,7 @@ hop_kind(const OpDef *op)
 		[HopCond] = "cond", [HopSwitch] = "switch", [HopWhile] = "while_loop",
 		[HopWhileStack] = "while_loop_stack_output", [HopMap] = "map_impl", [HopScan] = "scan",
 		[HopAssociative] = "associative_scan", [HopInvoke] = "invoke_subgraph",
+		[HopPrint] = "print", [HopEffects] = "with_effects",
 	};
 	static const char prefix[] = "higher_order.";
 
@@ -286,6 +287,98 @@ isstacked(enum hopkind kind, int k, int ncarried)
 	return kind == HopMap || kind == HopWhileStack || kind == HopAssociative || (kind == HopScan && k >= ncarried);
 }
 
+/* ---- print ----------------------------------------------------------------------------- */
+
+static void
+addtext(Ctx *cx, HopText *t, const char *s, size_t n)
+{
+	while (n > 0) {
+		int64_t word = 0;
+		for (int k = 0; k < 7 && n > 0; k++, n--)
+			word |= (int64_t)(unsigned char)*s++ << 8 * k;
+		vec_push(ctx_arena(cx), &t->num, sym_const(cx, word));
+	}
+}
+
+static bool
+addvalue(const Node *n, HopText *t, const Arg *a)
+{
+	Ctx *cx = n->graph->cx;
+	const char *s = NULL;
+	int64_t k;
+
+	if (a->kind == ArgVal && a->use->val->type->kind == TyTensor) {
+		const Type *y = a->use->val->type;
+		vec_push(ctx_arena(cx), &t->val, a->use->val);
+		vec_push(ctx_arena(cx), &t->num, sym_const(cx, -1));
+		vec_push(ctx_arena(cx), &t->num, sym_const(cx, y->rank));
+		for (int d = 0; d < y->rank; d++)
+			vec_push(ctx_arena(cx), &t->num, y->dim[d]);
+		return true;
+	}
+	if (a->kind == ArgInt && sym_isconst(a->i, &k))
+		s = arena_printf(ctx_arena(cx), "%lld", (long long)k);
+	else if (a->kind == ArgBool)
+		s = a->b ? "True" : "False";
+	else if (a->kind == ArgStr)
+		s = a->s;
+	else if (a->kind == ArgNone)
+		s = "None";
+	else if (a->kind == ArgFloat)
+		s = arg_str_of(cx, a);
+	if (s)
+		addtext(cx, t, s, strlen(s));
+	else
+		error(cx, n->loc, "print: a value of this kind is not supported");
+	return s != NULL;
+}
+
+bool
+hop_text(const Node *n, HopText *t)
+{
+	Ctx *cx = n->graph->cx;
+	HopList v = aslist(n, "args");
+	const Arg *format = node_arg(n, "format");
+	const char *s = format && format->kind == ArgStr ? format->s : "";
+	int next = 0;
+
+	for (size_t len; *s; s += len) {
+		len = strcspn(s, "{}");
+		addtext(cx, t, s, len);
+		if (s[len] == '\0')
+			break;
+		if (s[len] == s[len + 1]) {            /* {{, }} */
+			addtext(cx, t, s + len, 1);
+			len += 2;
+			continue;
+		}
+		if (s[len] != '{' || s[len + 1] != '}' || next >= v.n) {
+			error(cx, n->loc, "print: in the format only {} for each value is supported: '%s'", format->s);
+			return false;
+		}
+		if (!addvalue(n, t, &v.v[next++]))
+			return false;
+		len += 2;
+	}
+	if (t->num.n > 60) {
+		error(cx, n->loc, "print: the text is too long");
+		return false;
+	}
+	return true;
+}
+
+/* A token, which is nothing. */
+static bool
+effect(Node *n)
+{
+	Ctx *cx = n->graph->cx;
+	const Sym *zero = sym_const(cx, 0);
+
+	for (int k = 0; k < n->nout; k++)
+		n->out[k].type = type_tensor(cx, DtF32, 1, &zero);
+	return true;
+}
+
 bool
 hop_infer(Node *n)
 {
@@ -295,6 +388,8 @@ hop_infer(Node *n)
 	int ng = hop_graphs(n, g), nc = hop_carried(n).n;
 	Renaming r = {0};
 
+	if (kind == HopPrint || kind == HopEffects)
+		return effect(n);
 	if (ng == 0) {
 		error(cx, n->loc, "%s: it has no sub-graph", n->op->name);
 		return false;

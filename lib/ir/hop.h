@@ -3,7 +3,7 @@
 #define HOP_H
 #include "ir/ir.h"
 
-enum hopkind { HopNone, HopCond, HopSwitch, HopWhile, HopWhileStack, HopMap, HopScan, HopAssociative, HopInvoke, NHop };
+enum hopkind { HopNone, HopCond, HopSwitch, HopWhile, HopWhileStack, HopMap, HopScan, HopAssociative, HopInvoke, HopPrint, HopEffects, NHop };
 enum { MaxHopGraphs = 64, MaxHopOperands = 512 };
 
 typedef struct HopList { const Arg *v; int n; } HopList;
@@ -19,6 +19,9 @@ const Type *hop_rowtype(Ctx *, const Type *);
 HopList hop_results(const Graph *);
 int     hop_params(const Graph *, Val **, int most);/* placeholders in order: how many */
 bool    hop_infer(Node *);
+/* What print writes: characters, and tensors; sizes are resolved.  false: reported. */
+typedef struct HopText { VEC(const Sym *) num; VEC(Val *) val; } HopText;
+bool    hop_text(const Node *, HopText *);
 void    hop_adopt(Module *, Graph *);               /* g and the sub-graphs in it are of the module */
 
 /* Run one (hopinterp.c).  call runs a sub-graph on tensors; a number is a tensor of rank 0. */

@@ -3,6 +3,9 @@
  * Sub-graphs are run by the caller's function; here is which of them, how often and on what.
  */
 #include "ir/hop.h"
+#include "rt/rt.h"
+
+extern fxrt_fn fxrt_print;
 
 enum { MaxRounds = 1 << 20 };        /* of a while loop: beyond it the model is taken to hang */
 
@@ -170,6 +173,34 @@ rowloop(Interp *p, Tensor *out)
 	return ok;
 }
 
+/* As artifacts do. */
+static bool
+print(Interp *p)
+{
+	HopText t = {0};
+	int64_t num[64];
+	void *buf[64];
+	uint8_t dt[64];
+	Tensor v;
+
+	if (!hop_text(p->n, &t))
+		return false;
+	for (int i = 0; i < t.val.n; i++) {
+		const Arg a = arg_val(t.val.v[i]);
+		if (!p->r->value(p->r->run, p->n, &a, &v, p->a))
+			return false;
+		buf[i] = v.data;
+		dt[i] = (uint8_t)v.dt;
+	}
+	for (int i = 0; i < t.num.n; i++) {
+		const Arg a = arg_sym(t.num.v[i]);
+		if (!p->r->value(p->r->run, p->n, &a, &v, p->a))
+			return false;
+		num[i] = tensor_geti(&v, 0);
+	}
+	return fxrt_print(&(fxrt_call){.buf = buf, .dt = dt, .num = num, .nbuf = t.val.n, .nnum = t.num.n}) == 0;
+}
+
 bool
 hop_interp(Node *n, const HopRun *r, Tensor *out, Arena *a)
 {
@@ -180,6 +211,7 @@ hop_interp(Node *n, const HopRun *r, Tensor *out, Arena *a)
 	case HopCond:   return branch(&p, out, "pred");
 	case HopSwitch: return branch(&p, out, "index");
 	case HopInvoke: return branch(&p, out, NULL);
+	case HopPrint: case HopEffects: return print(&p);
 	case HopWhile: case HopWhileStack: return whileloop(&p, out);
 	case HopMap: case HopScan: case HopAssociative: return rowloop(&p, out);
 	default:

@@ -403,6 +403,10 @@ hoptypes(Infer *f)
 	Graph *g[MaxHopGraphs];
 	int ng = hop_graphs(&n, g);
 
+	if (f->op->flags & OP(Effect))
+		vec_push(f->g->arena, &f->out, type_tensor(f->cx, DtF32, 1, (const Sym *[]){sym_const(f->cx, 0)}));
+	if (f->op->flags & OP(Effect))
+		return true;
 	if (ng == 0 || !graph_infer(g[ng - 1]))
 		return false;
 	n.nout = (uint16_t)hop_results(g[ng - 1]).n;

@@ -547,6 +547,26 @@ rowloop(Flow *f, enum hopkind kind)
 
 /* ---- all ------------------------------------------------------------------------------------------ */
 
+static bool
+print(Flow *f)
+{
+	HopText t = {0};
+	int *buf;
+	Step *s;
+
+	if (!hop_text(f->n, &t))
+		return false;
+	buf = NEWN(f->a, int, t.val.n + 1);
+	for (int i = 0; i < t.val.n; i++)
+		if ((buf[i] = plan_bufof(f->w, t.val.v[i])) < 0)
+			return false;
+	s = plan_addstep(f->w, StepExtern, f->loc);
+	s->fn = intern_str(f->cx, "print");
+	syms(f, s, t.num.v, t.num.n);
+	plan_setbufs(f->w, s, buf, t.val.n);
+	return true;
+}
+
 bool
 flow_steps(Planning *w, Node *n)
 {
@@ -557,6 +577,7 @@ flow_steps(Planning *w, Node *n)
 	case HopCond:   return branches(&f, "pred", true);
 	case HopSwitch: return branches(&f, "index", false);
 	case HopInvoke: return invoke(&f);
+	case HopPrint: case HopEffects: return print(&f);
 	case HopWhile: case HopWhileStack: return whileloop(&f, k == HopWhileStack);
 	case HopMap: case HopScan: case HopAssociative: return rowloop(&f, k);
 	default:
