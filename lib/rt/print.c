@@ -71,6 +71,10 @@ number(const void *p, int dt, int64_t i, int alone)
 		do
 			snprintf(s, sizeof s, "%.*g", digits, v);
 		while (strtod(s, NULL) != v && digits++ < 17);
+		if (strchr(s, 'e') && (v < 0 ? -v : v) >= 1e-4 && (v < 0 ? -v : v) < 1e16) {
+			int decimals = digits - 1 - (int)strtol(strchr(s, 'e') + 1, NULL, 10);
+			snprintf(s, sizeof s, "%.*f", decimals > 0 ? decimals : 0, v);
+		}
 		fputs(s, stdout);
 		if (!strpbrk(s, ".en"))
 			fputs(".0", stdout);
