@@ -379,6 +379,7 @@ memory_layout(Job *j, Module *m)
 	for (int i = 0; i < m->in.n; i++) {
 		Input *in = &m->in.v[i];
 		const Type *t = in->val ? in->val->type : NULL;
+		in->swappable = in->swappable && (m == j->mod->fold || !input_written(m, in));     /* what forward changes is each context's */
 		dense_state(j, m, in);
 		if ((in->kind == InSaved || in->kind == InTangent) && t && t->kind == TyTensor)
 			in->val->type = type_tensor(j->cx, t->dt, t->rank, t->dim);
