@@ -12,6 +12,9 @@ Graph *joint_body(Module *, Graph *g, const bool *wrt, const bool *open, bool al
 /* Before differentiation: what is made so that it can be differentiated.  req: by value id. */
 bool   hop_prepare(Graph *, const bool *req, bool *changed);
 
+/* Under -fdecomp=torch what prints is ordered by a token, which is the first input and result. */
+bool   hop_effects(Module *);
+
 /* The derivative of n as nodes before `before`: add() gets the gradient of each operand. */
 typedef struct HopGrad {
 	Node *n, *before;

@@ -617,6 +617,8 @@ pass_joint(Module *m)
 	Joint j = {.m = m, .g = m->main, .cx = m->cx, .end = m->main->last};
 	bool ok;
 
+	if (m->decomp == DecompTorch && !hop_effects(m))
+		return false;
 	if (!m->train || isjoint(m))
 		return true;
 	j.a = arena_new();

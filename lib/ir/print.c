@@ -400,7 +400,7 @@ params(Print *p, const Graph *g, const Module *m)
 	for (int i = 0; main && i < m->in.n; i++) {
 		const Input *in = &m->in.v[i];
 
-		if (in->kind == InToken)
+		if (in->kind == InToken && !in->val)
 			continue;
 		if (!in->val) {
 			text_add(p->t, ", %s", in->name);
@@ -580,7 +580,7 @@ signature(const Module *m, Text *t)
 	for (int i = 0; i < m->in.n; i++) {
 		const Input *in = &m->in.v[i];
 
-		if (in->kind == InToken)
+		if (in->kind == InToken && !in->val)
 			continue;
 		text_add(t, "    %s: %s", in->val ? valname(in->val) : in->name, inkind_text[in->kind]);
 		if (in->target && in->kind != InUser)
