@@ -329,7 +329,7 @@ tangents(Artifact *a, Entry *e)
 			continue;
 		int out = output_named(a, in->target);
 		Str name = out >= 0 ? a->entry[0].out.v[out].name : c_identifier(a->cx, in->target ? in->target : in->name);
-		name = unique(a, e, intern_printf(a->cx, "g_%s", name));
+		name = unique(a, e, intern_printf(a->cx, out >= 0 ? "g_%s" : "g_%s_out", name));
 		vec_push(a->a, &e->in, (Port){.name = name, .fqn = in->target, .type = in->val->type, .kind = FXCC_TANGENT, .index = i, .alias = out,
 		                              .absent = absent(a, in, out)});
 	}

@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include "emit/embed.h"
 #include "emit/entry.h"
+#include "ir/meta.h"
 #include "rt/model.h"
 
 static const char *
@@ -45,6 +46,22 @@ kindname(int kind)
 	return kind == FXCC_PARAM ? "parameter" : kind == FXCC_BUFFER ? "buffer" : kind == FXCC_CONST ? "constant" : "input";
 }
 
+/* What an input becomes whose sizes or strides the program changes; NULL. */
+static const Type *
+changed_type(const Artifact *a, const Port *p)
+{
+	const Meta *m = a->mod->meta;
+
+	for (int i = 0, n = 0; m && i < a->mod->in.n; i++) {
+		if (a->mod->in.v[i].val == NULL)
+			continue;
+		if (i == p->index)
+			return n < m->in.n && m->in.v[n].metadata ? m->in.v[n].type : NULL;
+		n++;
+	}
+	return NULL;
+}
+
 static void
 input_notes(Artifact *a, Text *t, const Port *p)
 {
@@ -54,6 +71,9 @@ input_notes(Artifact *a, Text *t, const Port *p)
 	if (p->written)
 		text_add(t, " *   %s is %s%s%smutated in place: forward leaves it as PyTorch would\n", p->name,
 		         p->kind == FXCC_USER ? "" : kindname(p->kind), p->kind == FXCC_USER ? "" : " ", p->kind == FXCC_USER || !p->fqn ? "" : arena_printf(a->a, "%s, ", p->fqn));
+	if (changed_type(a, p))
+		text_add(t, " *   %s is %s after forward: its memory stays, whoever called takes the new sizes and strides\n", p->name,
+		         type_str(a->cx, changed_type(a, p)));
 	if (p->type->kind == TyTensor && p->type->stride && p->type->rank > 1) {
 		Text s = {.arena = a->a};
 		for (int d = 0; d < p->type->rank; d++)

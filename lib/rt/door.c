@@ -146,6 +146,99 @@ overlap(const char *a, uint64_t na, const char *b, uint64_t nb)
 	return na && nb && (uintptr_t)a < (uintptr_t)b + nb && (uintptr_t)b < (uintptr_t)a + na;
 }
 
+/* ---- do two tensors share an element? ------------------------------------------------ */
+
+/* n variables, each c*i with 0 <= i < m; is there a sum of them that is t? */
+typedef struct Sums { int64_t c[2 * FxrtMaxRank + 2], m[2 * FxrtMaxRank + 2]; int n; int tries; } Sums;
+
+static int64_t
+sums_gcd(int64_t a, int64_t b)
+{
+	while (b) {
+		int64_t r = a % b;
+		a = b;
+		b = r;
+	}
+	return a;
+}
+
+/* Kept with the largest first, equal ones merged. */
+static void
+sums_add(Sums *s, int64_t c, int64_t m)
+{
+	int i = s->n;
+
+	if (c == 0 || m <= 1)
+		return;
+	for (int k = 0; k < s->n; k++)
+		if (s->c[k] == c) {
+			s->m[k] += m - 1;
+			return;
+		}
+	for (; i > 0 && s->c[i - 1] < c; i--) {
+		s->c[i] = s->c[i - 1];
+		s->m[i] = s->m[i - 1];
+	}
+	s->c[i] = c;
+	s->m[i] = m;
+	s->n++;
+}
+
+/* 1 also when the search takes too long. */
+static int
+sums_reach(Sums *s, int k, int64_t t)
+{
+	int64_t most = 0, g = 0, lo, hi;
+
+	if (t == 0)
+		return 1;
+	for (int i = k; i < s->n; i++) {
+		most += s->c[i] * (s->m[i] - 1);
+		g = sums_gcd(s->c[i], g);
+	}
+	if (t < 0 || t > most || t % g)
+		return 0;
+	most -= s->c[k] * (s->m[k] - 1);
+	lo = t > most ? (t - most + s->c[k] - 1) / s->c[k] : 0;
+	hi = t / s->c[k] < s->m[k] - 1 ? t / s->c[k] : s->m[k] - 1;
+	for (int64_t i = lo; i <= hi; i++)
+		if (++s->tries > 20000 || sums_reach(s, k + 1, t - i * s->c[k]))
+			return 1;
+	return 0;
+}
+
+/* Bytes of a tensor from its start, as variables; sign -1: of the other side, turned round.
+ * Gives what turning adds to the target. */
+static int64_t
+sums_tensor(Sums *s, const fxrt_port *p, const int64_t *sym, int sign)
+{
+	int64_t w = (fxrt_dltype(p->dtype).bits + 7) / 8, row = 1, add = 0;
+	int bad = 0;
+
+	for (int d = p->rank - 1; d >= 0; d--) {
+		int64_t n = fxrt_eval(p->dim[d], sym, &bad), c = (p->stride ? fxrt_eval(p->stride[d], sym, &bad) : row) * w;
+		sums_add(s, c, n);
+		add += sign < 0 ? c * (n - 1) : 0;
+		row *= n;
+	}
+	sums_add(s, 1, w);
+	return add + (sign < 0 ? w - 1 : 0);
+}
+
+/* a and b have bytes between each other's first and last: one in common, or only interleaved? */
+static int
+meets(const fxrt_port *p, const char *a, const fxrt_port *q, const char *b, const int64_t *sym)
+{
+	Sums s = {.n = 0};
+	int64_t t = (int64_t)((intptr_t)b - (intptr_t)a);
+
+	if (!p->stride && !q->stride)
+		return 1;
+	sums_tensor(&s, p, sym, 1);
+	t += sums_tensor(&s, q, sym, -1);
+	return sums_reach(&s, 0, t);
+}
+
 /* What is written overlaps nothing else. */
 int
 fxrt_check_overlap(const fxrt_run *r)
@@ -164,7 +257,7 @@ fxrt_check_overlap(const fxrt_run *r)
 		for (int j = 0; j < n; j++) {
 			const fxrt_port *q = j < en->nin ? &en->in[j] : &en->out[j - en->nin];
 			const void *b = j < en->nin ? r->in[j] : r->out[j - en->nin];
-			if (j == i || b == NULL || !overlap(a, size[i], b, size[j]))
+			if (j == i || b == NULL || !overlap(a, size[i], b, size[j]) || !meets(p, a, q, b, r->sym))
 				continue;
 			if (r->err)
 				r->err->index = i;
