@@ -18,7 +18,7 @@ res_isgrad(const Output *o)
 bool
 fx_mustrecompute(const Fx *x)
 {
-	return x->node->recompute == PreferRecompute || x->node->recompute == MustRecompute;
+	return !(x->node->op->flags & OP(Leaf)) && (x->node->recompute == PreferRecompute || x->node->recompute == MustRecompute);
 }
 
 /* ---- who reads what ------------------------------------------------------------ */

@@ -204,7 +204,7 @@ tidy(Module *m, bool mincut)
 static bool
 recomputed(const Node *n)
 {
-	return n->recompute == PreferRecompute || n->recompute == MustRecompute;
+	return !(n->op->flags & OP(Leaf)) && (n->recompute == PreferRecompute || n->recompute == MustRecompute);
 }
 
 /* Is it read inside a region: inside a later one, if n is itself in one? */

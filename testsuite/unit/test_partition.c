@@ -308,6 +308,161 @@ shares(void)
 	OK(m->backward->in.v[0].kind == InParam && strcmp(m->backward->in.v[0].target, "w") == 0);
 }
 
+/* ---- random graphs ------------------------------------------------------------------------ */
+
+static uint32_t seed = 7;
+
+static int
+below(int n)
+{
+	seed = seed * 1664525u + 1013904223u;
+	return (int)((seed >> 8) % (uint32_t)n);
+}
+
+enum { Dim = 4, Most = 64 };
+
+/* A node on values drawn from v[0..n-1]. */
+static Val *
+random_node(Graph *g, Val *const *v, int n)
+{
+	static const char *const unary[] = {"aten.sin", "aten.cos", "aten.neg", "aten.clone", "aten.relu"};
+	static const char *const binary[] = {"aten.mul.Tensor", "aten.sub.Tensor", "aten.maximum"};
+	Arg a[6];
+	const OpDef *op;
+	Node *c;
+
+	switch (below(8)) {
+	case 0: case 1: case 2:
+		op = op_find(unary[below(COUNT(unary))]);
+		break;
+	case 3: case 4:
+		op = op_find(binary[below(COUNT(binary))]);
+		break;
+	case 5:
+		op = op_find("aten.mm.default");
+		break;
+	case 6:
+		op = op_find("aten.permute.default");
+		break;
+	default:
+		op = op_find("aten.aminmax");
+	}
+	for (int i = 0; i < op->nparam; i++)
+		a[i] = op->param[i].type == AtTensor ? arg_val(v[below(n)]) :
+		       strcmp(op->param[i].name, "alpha") == 0 ? arg_int(cx, 1) : arg_none();
+	if (op_is(op, "aten.permute"))
+		a[1] = arg_list(g->arena, (Arg[]){arg_int(cx, 1), arg_int(cx, 0)}, 2);
+	if (op_is(op, "aten.aminmax")) {
+		a[1] = arg_none();
+		a[2] = arg_bool(false);
+	}
+	c = node_new(g, op, a, op->nparam, op_is(op, "aten.aminmax") ? 2 : 1, NULL, NOLOC);
+	if (!node_infer(c))
+		return v[0];
+	return &c->out[below(c->nout)];
+}
+
+/* Two inputs, a tangent; some forward nodes, some that also read the tangent. */
+static Module *
+random_joint(void)
+{
+	Module *m = module_new(cx, intern_str(cx, "m"));
+	Graph *g = m->main = graph_new(m, intern_str(cx, "main"), NULL);
+	const Type *t = type_tensor(cx, DtF32, 2, (const Sym *[]){sym_const(cx, Dim), sym_const(cx, Dim)});
+	Val *v[Most];
+	Arg res[3];
+	int n = 0, nf;
+
+	for (int i = 0; i < 3; i++) {
+		Node *p = node_placeholder(g, intern_printf(cx, i < 2 ? "primals_%d" : "tangents_%d", i < 2 ? i + 1 : 1), t, NOLOC);
+
+		v[n++] = &p->out[0];
+		vec_push(ctx_arena(cx), &m->in, (Input){.kind = i < 2 ? InUser : InTangent, .val = &p->out[0], .name = p->name, .argname = p->name});
+	}
+	n = 2;
+	for (int k = 4 + below(20); k > 0; k--) {
+		v[n] = random_node(g, v, n);
+		if (v[n]->type == t)
+			n++;
+		if (below(5) == 0)
+			v[n - 1]->def->recompute = (uint8_t)(below(2) ? PreferRecompute : MustSave);
+	}
+	nf = n;
+	v[n++] = &m->in.v[2].val->def->out[0];
+	for (int k = 4 + below(20); k > 0; k--) {
+		v[n] = random_node(g, v, n);
+		v[n]->def->backward = true;
+		if (v[n]->type == t)
+			n++;
+	}
+	res[0] = arg_val(v[below(nf)]);
+	res[1] = below(6) ? arg_val(v[n - 1]) : arg_none();
+	res[2] = arg_val(v[below(n)]);
+	node_output(g, &(Arg){.kind = ArgList, .list = {res, 3}}, NOLOC);
+	for (int i = 0; i < 3; i++)
+		vec_push(ctx_arena(cx), &m->out, (Output){.kind = i ? ResGradUser : ResUser, .name = intern_printf(cx, "out%d", i),
+		         .target = i ? m->in.v[i - 1].name : NULL});
+	return m;
+}
+
+static bool
+alike(const Tensor *a, const Tensor *b)
+{
+	return a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0;
+}
+
+/* Results of the joint graph and of its parts, in turn. */
+static bool
+same_results(Module *joint, Module *parts, const Tensor *in)
+{
+	Module *b = parts->backward;
+	Arena *a = ctx_arena(cx);
+	int n = parts->out.n;
+	Tensor want[3], *fw = NEWN(a, Tensor, n + 1), *bin = NEWN(a, Tensor, b->in.n + 1), bw[2];
+	bool ok = graph_interp(joint->main, a, in, 3, want, 3, false) && graph_interp(parts->main, a, in, 2, fw, n, false);
+
+	for (int i = 0; i < b->in.n; i++) {
+		if (b->in.v[i].kind == InTangent)
+			bin[i] = in[2];
+		for (int k = 0; k < n; k++)
+			if (parts->out.v[k].kind == ResSaved && parts->out.v[k].target == b->in.v[i].target)
+				bin[i] = fw[k];
+	}
+	ok = ok && graph_interp(b->main, a, bin, b->in.n, bw, 2, false);
+	return ok && alike(&want[0], &fw[0]) && alike(&want[2], &bw[1]) &&
+	       (joint->main->last->arg[0].list.v[1].kind != ArgVal || alike(&want[1], &bw[0]));
+}
+
+static void
+random_graphs(void)
+{
+	static const double budget[] = {1, 0.5, 0.2, 0, 1, 1};
+	float data[3][Dim * Dim];
+	Tensor in[3];
+	int wrong = 0;
+
+	for (int i = 0; i < 3; i++) {
+		in[i] = (Tensor){.dt = DtF32, .rank = 2, .dim = {Dim, Dim}, .data = data[i], .bytes = sizeof data[i]};
+		for (int k = 0; k < Dim * Dim; k++)
+			data[i][k] = (float)below(1000) / 500 - 1;
+	}
+	for (int i = 0; i < 600; i++) {
+		uint32_t start = seed;
+		Module *joint = random_joint(), *m;
+		PartOptions o = {.how = i % 6 == 4 ? PartDefault : PartMincut, .budget = budget[i % 6], .aggressive = i % 6 == 5,
+		                 .recompute_views = i % 2};
+
+		seed = start;
+		m = random_joint();
+		m->decomp = i % 2 ? DecompNative : DecompTorch;
+		if (!partition(m, &o) || !module_verify(m) || !module_verify(m->backward) || !same_results(joint, m, in)) {
+			wrong++;
+			printf("# graph %d of seed %u\n", i, (unsigned)start);
+		}
+	}
+	OK(wrong == 0);
+}
+
 int
 main(void)
 {
@@ -321,6 +476,7 @@ main(void)
 	checkpoints();
 	impossible();
 	shares();
+	random_graphs();
 	ctx_free(cx);
 	return tap_end();
 }
