@@ -26,6 +26,15 @@ tv_dtypeof(const Tv *v)
 	       : v->arg.kind == ArgComplex ? DtC64 : DtI64;
 }
 
+/* PyTorch's graphs have such a tensor as a constant (grad/inline.c). */
+static bool
+literal(Fn *f, const Tv *v)
+{
+	if (tv_tensor(v))
+		tv_tensor(v)->def->tag = intern_str(f->r->cx, "torch.tensor");
+	return true;
+}
+
 /* A tensor of a list of literals: scalars, stacked. */
 bool
 tv_tensorof(Fn *f, const Tv *v, const Tv *dtype, Tv *out)
@@ -35,7 +44,7 @@ tv_tensorof(Fn *f, const Tv *v, const Tv *dtype, Tv *out)
 
 	if (v->kind != TvList)
 		return tv_tensor(v) ? (*out = *v, true)
-		       : tv_overload(f, "aten.scalar_tensor", "torch.tensor", v, 1, &key, &d, 1, out);
+		       : tv_overload(f, "aten.scalar_tensor", "torch.tensor", v, 1, &key, &d, 1, out) && literal(f, out);
 	if (v->n == 0 || v->n > 4096)
 		return tv_fail(f, "a tensor of %d elements in the text is not supported", v->n);
 	l.n = v->n;
@@ -43,7 +52,7 @@ tv_tensorof(Fn *f, const Tv *v, const Tv *dtype, Tv *out)
 	for (int i = 0; i < v->n; i++)
 		if (!tv_tensorof(f, &v->v[i], &d, &l.v[i]))
 			return false;
-	return tv_aten(f, out, "stack", 1, &l);
+	return tv_aten(f, out, "stack", 1, &l) && literal(f, out);
 }
 
 /* ---- indexing -------------------------------------------------------------------------------------- */

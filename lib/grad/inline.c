@@ -216,11 +216,89 @@ rename_item(Node *n)
 		n->op = op_find("aten._local_scalar_dense.default");
 }
 
+/* ---- torch.tensor(literal) ------------------------------------------------------------------ */
+
+/* The numbers that scalar_tensor and stack of them hold, in order; false: they are no literals. */
+static bool
+numbers(const Val *v, Tensor *t, int64_t *at)
+{
+	const Arg *a = &v->def->arg[0];
+	int64_t k;
+
+	if (strcmp(v->def->op->name, "aten.stack.default") == 0) {
+		for (int i = 0; i < a->list.n; i++)
+			if (a->list.v[i].kind != ArgVal || !numbers(a->list.v[i].use->val, t, at))
+				return false;
+		return true;
+	}
+	if (strcmp(v->def->op->name, "aten.scalar_tensor.default") != 0 || *at >= tensor_numel(t))
+		return false;
+	if (a->kind == ArgFloat)
+		tensor_set(t, (*at)++, a->f);
+	else if (a->kind == ArgBool || (a->kind == ArgInt && sym_isconst(a->i, &k))) {
+		if (dt_int(t->dt))
+			tensor_seti(t, (*at)++, a->kind == ArgBool ? a->b : k);
+		else
+			tensor_set(t, (*at)++, a->kind == ArgBool ? a->b : (double)k);
+	} else
+		return false;
+	return true;
+}
+
+static bool
+constant(const Val *v, Tensor *t)
+{
+	const Type *y = v->type;
+	int64_t at = 0;
+
+	if (y == NULL || y->kind != TyTensor || dtypeinfo[y->dt].kind == KindComplex)
+		return false;
+	*t = (Tensor){.dt = y->dt, .rank = y->rank};
+	for (int d = 0; d < y->rank; d++)
+		if (!sym_isconst(y->dim[d], &t->dim[d]))
+			return false;
+	t->bytes = (size_t)tensor_numel(t) * dtypeinfo[t->dt].bytes;
+	t->data = arena_alloc(v->def->graph->arena, t->bytes + 16, 64);
+	return numbers(v, t, &at) && at == tensor_numel(t);
+}
+
+/* PyTorch keeps it as a tensor of the module and copies it where it is used. */
+static bool
+lift(Node *n)
+{
+	Graph *g = n->graph;
+	Module *m = g->mod;
+	Weight *w;
+	Tensor t;
+	int count = 0;
+
+	if (m->decomp != DecompTorch || n->tag == NULL || strcmp(n->tag, "torch.tensor") != 0 || !constant(&n->out[0], &t))
+		return true;
+	for (int k = 0; k < m->weight.n; k++)
+		count += strncmp(m->weight.v[k]->fqn, "_tensor_constant", 16) == 0;
+	w = NEW(ctx_arena(m->cx), Weight);
+	*w = (Weight){.fqn = intern_printf(m->cx, "_tensor_constant%d", count), .type = n->out[0].type, .data = t.data, .bytes = t.bytes};
+	vec_push(ctx_arena(m->cx), &m->weight, w);
+	Node *attr = node_new(g, &opgetattr, NULL, 0, 1, n, n->loc);
+	attr->target = w->fqn;
+	attr->out[0].type = w->type;
+	Node *copy = node_new(g, op_find("aten.lift_fresh_copy.default"), (Arg[]){arg_val(&attr->out[0])}, 1, 1, n, n->loc);
+	node_inherit(copy, n);
+	copy->tag = NULL;
+	if (!node_infer(copy))
+		return false;
+	val_replace(&n->out[0], &copy->out[0]);
+	n->tag = NULL;
+	return true;
+}
+
 static bool
 inline_graph(Graph *g)
 {
 	for (Node *n = g->first, *prev; n; ) {
 		rename_item(n);
+		if (!lift(n))
+			return false;
 		Graph *b = body(n);
 		bool unroll = !b && unrolls(n);
 		prev = n->prev;

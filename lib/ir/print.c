@@ -305,6 +305,12 @@ statement(Print *p, const Node *n, const char *indent)
 
 	if (n->op == &opplaceholder)
 		return;
+	if (n->op == &opgetattr) {
+		text_add(t, "%s%s", indent, valname(&n->out[0]));
+		annotation(p, n->out[0].type);
+		text_add(t, " = self.%s\n", n->target);
+		return;
+	}
 	if (n->op == &opoutput) {
 		text_add(t, "%sreturn (", indent);
 		for (int i = 0; i < n->arg[0].list.n; i++) {
