@@ -211,18 +211,42 @@ derive(Fun *f, Alias *a, Val *base, Node *before)
 	return res[a->out];
 }
 
+static bool
+torchlike(const Fun *f)
+{
+	return f->mod->decomp == DecompTorch;
+}
+
+/* Every view from the root's memory to a, made again.  all: remembered for each of them. */
+static Val *
+rederive(Fun *f, Alias *a, bool all, Node *before)
+{
+	Val *v = a->parent->parent ? rederive(f, a->parent, all, before) : a->root->cur;
+
+	if (v && (v = derive(f, a, v, before)) && all) {
+		a->cur = v;
+		a->version = a->root->version;
+	}
+	return v;
+}
+
+/* PyTorch replays the whole chain for each view; here views share what they have in common. */
 Val *
 fun_value(Fun *f, Alias *a, Node *before)
 {
-	Val *base;
+	Val *v;
 
 	if (a->parent == NULL || a->version == a->root->version)
 		return a->cur;
-	if ((base = fun_value(f, a->parent, before)) == NULL || (base = derive(f, a, base, before)) == NULL)
+	if (torchlike(f))
+		v = rederive(f, a, false, before);
+	else
+		v = (v = fun_value(f, a->parent, before)) ? derive(f, a, v, before) : NULL;
+	if (v == NULL)
 		return NULL;
-	a->cur = base;
+	a->cur = v;
 	a->version = a->root->version;
-	return a->cur;
+	return v;
 }
 
 /* The base of a view whose value becomes v: through what derived it, step by step. */
@@ -290,14 +314,23 @@ hidden(Fun *f, Alias *a, const Node *before)
 bool
 fun_write(Fun *f, Alias *a, Val *v, Node *before)
 {
-	bool unnoticed = hidden(f, a, before), stale = unnoticed || f->mod->decomp == DecompTorch;
+	bool unnoticed = hidden(f, a, before), stale = unnoticed || torchlike(f);
 	Val *was = a->root->cur;
 	Alias *view = a;
 
+	if (a->parent && torchlike(f) && !rederive(f, a, true, before))
+		return false;
 	for (; a->parent; a = a->parent) {
 		Val *base;
+		Arg arg = arg_val(v);
+		Node *n;
 		if (!invert(f, a, v, before, &base))
 			return false;
+		if (base == v && torchlike(f) && strcmp(a->view->op->name, "aten.alias.default") == 0) {   /* PyTorch inverts it so */
+			if ((n = fun_node(f, op_find("aten.alias.default"), &arg, 1, before)) == NULL)
+				return false;
+			base = &n->out[0];
+		}
 		a->cur = v;
 		v = base;
 	}

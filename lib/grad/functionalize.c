@@ -75,6 +75,8 @@ viewed(Fun *f, Node *n, Tens *of)
 		t->is = t->was = fun_view(f, n, k, of->is);
 		t->multi = of->multi || op_ismultiview(n->op) || (p && p->multi);
 		t->seen = of->is->root->version;
+		if (t->seen && f->mod->decomp == DecompTorch)   /* PyTorch takes it for out of date, and replays it */
+			t->is->version = -1;
 		if (!detached && dtypeinfo[type->dt].kind >= KindFloat)
 			t->base = of->base ? of->base : of;
 	}
