@@ -224,6 +224,19 @@ tie(Module *m)
 		}
 }
 
+/* What an output is a view of is not constant: whoever gets the view may write it. */
+static void
+alias_states(Module *m)
+{
+	for (int i = 0; i < m->in.n; i++) {
+		Input *in = &m->in.v[i];
+		if ((in->kind == InParam || in->kind == InBuffer) && in->weight && in->weight->data && input_aliased(m, in)) {
+			in->updatable = true;
+			in->swappable = false;
+		}
+	}
+}
+
 /* --wrt, --loss, -fmutable: marks in the signature. */
 static bool
 training(Job *j)
@@ -243,7 +256,7 @@ training(Job *j)
 		any |= in->requires_grad;
 		in->swappable = false;
 		in->updatable = (in->kind == InParam || in->kind == InBuffer) &&
-		                (matches(&o->mutables, in->target) || (m->train && in->requires_grad));
+		                (o->freeze == 0 || matches(&o->mutables, in->target) || (m->train && in->requires_grad));
 	}
 	for (int i = 0; i < m->in.n && !m->train; i++)
 		m->in.v[i].swappable = m->in.v[i].updatable;
@@ -615,6 +628,7 @@ compile(Job *j)
 	case PassStopped: return write_module(j) && write_meta(j);
 	case PassDone:    break;
 	}
+	alias_states(j->mod);
 	if (!write_meta(j))
 		return false;
 	if (post)

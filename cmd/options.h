@@ -14,7 +14,7 @@ typedef struct Options {
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
 	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget;
 	StrList type, dim, param, wrt, mutables;
-	int header_on, fastmath, pack, keepmut, donate, checkalias, copies;
+	int header_on, fastmath, pack, keepmut, freeze, donate, checkalias, copies;
 	StrList dump;                  /* PASS or PASS=FILE of -fdump-PASS */
 	StrList skip;                  /* PASS of -fno-PASS */
 	StrList warn;                  /* text after -W */

@@ -55,7 +55,7 @@ of_input(const Module *m, const OutMeta *o, const Type *t)
 
 	if (in == NULL || in->val->type->kind != TyTensor || in->val->type->dt != t->dt || in->value.kind != ArgNone)
 		return false;
-	return in->kind == InUser || in->kind == InParam || in->kind == InBuffer ? !known || in->updatable || input_written(m, in) : false;
+	return in->kind == InUser || in->kind == InParam || in->kind == InBuffer ? !known || (in->updatable && !in->swappable) || input_written(m, in) : false;
 }
 
 static bool

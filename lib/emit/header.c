@@ -95,6 +95,30 @@ view_note(Artifact *a, Text *t, const Port *p)
 	text_add(t, "]; it is copied if memory is given, NULL: not\n");
 }
 
+/* Names, as many to a line as fit. */
+static void
+constants(Artifact *a, Text *t)
+{
+	size_t room = 0;
+
+	for (int i = 0; i < a->mod->in.n; i++) {
+		const Input *in = &a->mod->in.v[i];
+		const char *s = in->target ? in->target : in->name;
+		if (in->val == NULL || in->kind == InUser || in->kind == InSaved || in->weight == NULL || in->weight->data == NULL ||
+		    artifact_state(a, in) >= 0 || artifact_weight(a, in) >= 0)
+			continue;
+		if (room < strlen(s) + 1) {
+			text_add(t, room ? "\n *    " : " *   constant:");
+			room = 100;
+		}
+		text_add(t, " %s", s);
+		room -= strlen(s) + 1 < room ? strlen(s) + 1 : room;
+		room = room ? room : 1;
+	}
+	if (room)
+		text_add(t, "\n");
+}
+
 static void
 notes(Artifact *a, Text *t)
 {
@@ -114,6 +138,7 @@ notes(Artifact *a, Text *t)
 		         kindname(i >= a->nplain ? FXCC_CONST : s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER), s->fqn ? s->fqn : s->name,
 		         type_str(a->cx, s->in->val->type));
 	}
+	constants(a, t);
 	for (int i = 0; i < out->n; i++)
 		if (out->v[i].viewof)
 			view_note(a, t, &out->v[i]);

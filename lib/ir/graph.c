@@ -10,7 +10,7 @@
  */
 #include <ctype.h>
 #include <stdlib.h>
-#include "ir/ir.h"
+#include "ir/meta.h"
 
 Module *
 module_new(Ctx *cx, Str name)
@@ -551,6 +551,21 @@ input_written(const Module *m, const Input *in)
 		if (o->kind == ResUserMut && o->target == in->name)
 			return true;
 		if ((o->kind == ResBufferMut || o->kind == ResParamMut) && o->target && o->target == in->target)
+			return true;
+	}
+	return false;
+}
+
+bool
+input_aliased(const Module *m, const Input *in)
+{
+	int at = 0;
+
+	for (int i = 0; i < m->in.n && &m->in.v[i] != in; i++)
+		at += m->in.v[i].val != NULL;
+	for (int i = 0; m->meta && in->val && i < m->meta->out.n; i++) {
+		const OutMeta *o = &m->meta->out.v[i];
+		if ((o->kind == OutAliasOfInput || o->kind == OutIsInput) && o->base == at)
 			return true;
 	}
 	return false;

@@ -291,6 +291,8 @@ struct Module {
 
 /* Does the program change it: is there an output that is written back to it? */
 bool    input_written(const Module *, const Input *);
+/* Does an output share its memory (as functionalize found out)? */
+bool    input_aliased(const Module *, const Input *);
 extern const char *const inkind_text[], *const outkind_text[];   /* "PARAMETER", "BUFFER_MUTATION" (print.c) */
 
 /* ---- building and changing graphs (graph.c) ------------------------------ */

@@ -33,7 +33,8 @@ note_weights(Fold *f)
 
 	for (int i = 0; i < m->in.n; i++) {
 		Input *in = &m->in.v[i];
-		if (in->val && in->kind != InUser && in->weight && in->weight->data && (in->swappable || !in->updatable) && !input_written(m, in)) {
+		if (in->val && in->kind != InUser && in->weight && in->weight->data && (in->swappable || !in->updatable) &&
+		    !input_written(m, in) && !input_aliased(m, in)) {
 			f->weight[in->val->id] = in->weight;
 			f->loose[in->val->id] = in->swappable;
 		}
