@@ -349,71 +349,6 @@ print_plan(const void *p, Text *t)
 	plan_print(p, t);
 }
 
-/* A state lies row-major, whatever the strides of its first value. */
-static void
-dense_state(Job *j, Module *m, Input *in)
-{
-	const Weight *w = in->weight;
-	const Type *t = in->val ? in->val->type : NULL;
-	Weight *d;
-	int64_t dim[MaxRank], stride[MaxRank], at[MaxRank] = {0}, n = 1, src = 0;
-
-	if (!w || !w->data || !t || t->kind != TyTensor || !w->type || !w->type->stride || !(in->updatable || input_written(m, in)))
-		return;
-	size_t width = dtypeinfo[t->dt].bytes;
-	for (int k = 0; k < t->rank; k++) {
-		if (!sym_isconst(t->dim[k], &dim[k]) || !sym_isconst(w->type->stride[k], &stride[k]))
-			return;
-		n *= dim[k];
-	}
-	d = NEW(j->arena, Weight);
-	*d = *w;
-	d->bytes = (size_t)n * width;
-	uint8_t *p = arena_alloc(j->arena, d->bytes + 1, 64);
-	for (int64_t i = 0; i < n; i++) {
-		memcpy(p + (size_t)i * width, w->data + (size_t)src * width, width);
-		for (int k = t->rank - 1; k >= 0; k--) {
-			src += stride[k];
-			if (++at[k] < dim[k])
-				break;
-			src -= stride[k] * dim[k];
-			at[k] = 0;
-		}
-	}
-	d->data = p;
-	d->type = in->val->type = type_tensor(j->cx, t->dt, t->rank, t->dim);
-	in->weight = d;
-}
-
-/* What passes between forward and backward, and tangents, lies row-major. */
-static void
-memory_layout(Job *j, Module *m)
-{
-	for (int i = 0; i < m->in.n; i++) {
-		Input *in = &m->in.v[i];
-		const Type *t = in->val ? in->val->type : NULL;
-		in->swappable = in->swappable && (m == j->mod->fold || !input_written(m, in));     /* what forward changes is each context's */
-		dense_state(j, m, in);
-		if ((in->kind == InSaved || in->kind == InTangent) && t && t->kind == TyTensor)
-			in->val->type = type_tensor(j->cx, t->dt, t->rank, t->dim);
-		in->donated = in->donated && j->opt.donate != 0;
-	}
-}
-
-/* Both parts agree on what is a state. */
-static void
-share_states(Module *fw, Module *bw)
-{
-	for (int i = 0; i < fw->in.n; i++)
-		for (int k = 0; k < bw->in.n; k++) {
-			Input *a = &fw->in.v[i], *b = &bw->in.v[k];
-			if (a->target && a->target == b->target && b->kind != InSaved && b->kind != InTangent) {
-				b->updatable = a->updatable || input_written(fw, a);
-				b->weight = a->weight;
-			}
-		}
-}
-
 static bool
 lower(Job *j)
 {
@@ -422,17 +357,7 @@ lower(Job *j)
 	emit_views(j->mod, o->copies == 1);
 	if (!pass_dce(j->mod->main))
 		return false;
-	memory_layout(j, j->mod);
-	if (j->mod->backward) {
-		share_states(j->mod, j->mod->backward);
-		memory_layout(j, j->mod->backward);
-	}
-	if (j->mod->fold)
-		memory_layout(j, j->mod->fold);
-	if (j->step) {
-		share_states(j->mod, j->step);
-		memory_layout(j, j->step);
-	}
+	emit_layout(j->mod, j->step, o->donate != 0);
 	for (int i = 0; i < j->ntarget; i++) {
 		LowerOptions lo = {.target = j->target[i], .threads = threads(o), .fastmath = o->fastmath == 1,
 		                   .nopack = o->pack == 0, .maxrounds = o->maxrounds ? atoll(o->maxrounds) : 0,

@@ -31,6 +31,9 @@ typedef struct EmitOptions {
 /* Outputs that are views of inputs, states or other outputs are no results any more, unless copies are
  * wanted; intermediates that nothing is a view of neither (alias.c).  Before the module is lowered. */
 void emit_views(Module *, bool copies);
+/* States, saved tensors and tangents lie row-major; forward and backward agree on what is a state.
+ * donate: backward may overwrite what is saved for it (layout.c).  Before the modules are lowered. */
+void emit_layout(Module *, Module *step, bool donate);
 /* Write the product to path ("-": stdout for texts) and its header. */
 bool emit(Ctx *, const EmitOptions *, const char *path);
 /* Texts */

@@ -85,6 +85,10 @@ typedef struct Artifact {
 
 bool  artifact_new(Ctx *, const EmitOptions *, Artifact *);
 void  artifact_tables(Artifact *, Data *);
+/* ports.c */
+void  ports_forward(Artifact *);
+void  ports_others(Artifact *);
+void  ports_saved(Artifact *);
 int   artifact_sym(const Artifact *, const Sym *);     /* -1 */
 int   artifact_state(const Artifact *, const Input *); /* by its name in the model; -1 */
 int   artifact_weight(const Artifact *, const Input *); /* likewise */
