@@ -495,6 +495,8 @@ lang_compare(Lang *L, const Ast *at, const char *op, LVal a, LVal b)
 		bool eq = op[2] == '\0';
 		if (a.kind == LNone || b.kind == LNone)
 			return lang_bool((a.kind == b.kind) == eq);
+		if (a.kind == LTensor && b.kind == LTensor && L->mode == LangTensor)
+			return lang_bool((a.t == b.t) == eq);
 		op = eq ? "==" : "!=";
 	}
 	if (a.kind == LRange)

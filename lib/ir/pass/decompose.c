@@ -8,23 +8,38 @@
 
 enum { MaxExpansions = 2000000 };
 
+/* What a torch line leaves of its operator (cat of tensors that differ) stays. */
+static void
+kept(Arena *a, Map *stay, const OpDef *op, Node *from, const Node *to)
+{
+	for (Node *n = from; n != to; n = n->next)
+		if (n->op == op)
+			map_put(a, stay, n, n);
+}
+
 static bool
 decompose_here(Graph *g)
 {
 	int budget = MaxExpansions;
+	Arena *a = arena_new();
+	bool ok = true;
+	Map stay = {0};
 
-	for (Node *n = g->first, *next; n; n = next) {
+	for (Node *n = g->first, *next; n && ok; n = next) {
 		Node *before = n->prev;
+		const OpDef *op = n->op;
 		next = n->next;
-		if (!node_expands(n))
+		if (!node_expands(n) || map_get(&stay, n))
 			continue;
-		if (!node_expand(n))
-			return false;
+		if (!(ok = node_expand(n)))
+			break;
+		kept(a, &stay, op, before ? before->next : g->first, next);
 		next = before ? before->next : g->first;
 		if (--budget == 0)
 			bug(g->cx, NOLOC, "the expansion of an operator does not end");
 	}
-	return true;
+	arena_free(a);
+	return ok;
 }
 
 /* Each draws from a stream of its own, in the order of the program; copies that are made
