@@ -21,6 +21,11 @@ boundary(const Joint *j)
 		if (!x->tangent && !op_mutable(x->node->op) && (marked ? !x->node->backward && !x->closure : x->fw))
 			last = i;
 	}
+	/* The other results of the last node, and what was only made to be kept. */
+	while (last + 1 < j->n && j->v[last + 1].node == j->v[last].node)
+		last++;
+	if (!marked && last + 1 < j->n && op_is(j->v[last + 1].node->op, "aten.alias"))
+		last++;
 	return last;
 }
 
