@@ -234,6 +234,18 @@ reorder(Graph *g, Val *const *v, int n)
 
 /* ---- map ----------------------------------------------------------------------------------- */
 
+/* The sum over the rows, as autograd makes it where something was broadcast. */
+static Val *
+overrows(Hop *p, Val *g, const Type *t)
+{
+	Arg *size = NEWN(p->a, Arg, t->rank + 1);
+
+	g = make1(p, "aten.sum.dim_IntList", (Arg[]){arg_val(g), arg_list(p->a, (Arg[]){arg_int(p->cx, 0)}, 1), arg_bool(true)}, 3);
+	for (int d = 0; d < t->rank; d++)
+		size[d] = arg_sym(t->dim[d]);
+	return g ? make1(p, "aten.view.default", (Arg[]){arg_val(g), arg_list(p->a, size, t->rank)}, 2) : NULL;
+}
+
 static bool
 map(Hop *p)
 {
@@ -277,7 +289,7 @@ map(Hop *p)
 			continue;
 		grad = &n->out[o++];
 		if (k >= xs.n)
-			grad = make1(p, "aten.sum.dim_IntList", (Arg[]){arg_val(grad), arg_list(p->a, (Arg[]){arg_int(p->cx, 0)}, 1)}, 2);
+			grad = overrows(p, grad, operand->use->val->type);
 		if (!grad)
 			return false;
 		give(p, operand, grad);
