@@ -334,8 +334,39 @@ constants_from_meta(Ctx *cx, const Json *meta, CaseForm *f)
 		f->before = arena_printf(ctx_arena(cx), "%s%s", f->before ? f->before : "#fxg 1\n", t.s);
 }
 
+/* joint.fxg: what AOTAutograd made of it. */
 static void
-model_forms(Ctx *cx, const char *dir, const Json *meta, Case *c)
+joint_form(Ctx *cx, const char *dir, const Json *meta, const CaseForm *like, Case *c)
+{
+	const char *path = join(cx, dir, "joint.fxg");
+	Json *sig = get(cx, get(cx, meta, "signature"), "inputs"), *w = get(cx, meta, "weights");
+	CaseForm f = *like;
+	JointInput *in;
+	File file;
+	int user = 0;
+
+	if (sig == NULL || c->run.n == 0 || !file_exists(path) || !file_read(cx, path, &file))
+		return;
+	in = NEWN(ctx_arena(cx), JointInput, sig->n + 1);
+	for (int i = 0; i < sig->n; i++) {
+		in[i] = (JointInput){.kind = text(cx, sig->v[i], "kind"), .fqn = str(cx, sig->v[i], "target")};
+		if (in[i].fqn && w && get(cx, w, in[i].fqn))
+			in[i].type = tensor_of(cx, get(cx, w, in[i].fqn));
+		else if (!in[i].fqn && user < c->run.v[0].in.n)
+			in[i].type = c->run.v[0].in.v[user++];
+	}
+	f.kind = "joint.fxg";
+	f.path = NULL;
+	f.text = (const char *)file.data;
+	f.ntext = file.size;
+	f.option.n = 0;
+	f.before = joint_pragmas(cx, f.text, in, sig->n, &c->run.v[0]);
+	if (f.before)
+		vec_push(ctx_arena(cx), &c->form, f);
+}
+
+static void
+model_forms(Ctx *cx, const char *dir, const Json *meta, bool train, Case *c)
 {
 	static const char *const name[] = {"model.pt2", "model.core.json", "graph.export.fxg", "graph.fxg", "graph.str.txt", "ep.txt"};
 	const char *st = join(cx, dir, "model.safetensors"), *pt2 = join(cx, dir, "model.pt2");
@@ -372,6 +403,8 @@ model_forms(Ctx *cx, const char *dir, const Json *meta, Case *c)
 			f.path = NULL;
 		}
 		vec_push(ctx_arena(cx), &c->form, f);
+		if (train && i == COUNT(name) - 1)
+			joint_form(cx, dir, meta, &f, c);
 	}
 }
 
@@ -412,7 +445,7 @@ read_model_case(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
 			vec_push(ctx_arena(cx), &run.grad, want_file(cx, dir, grad->v[i]));
 		vec_push(ctx_arena(cx), &c->run, run);
 	}
-	model_forms(cx, dir, meta, c);
+	model_forms(cx, dir, meta, train, c);
 	vec_push(ctx_arena(cx), list, c);
 	return true;
 }

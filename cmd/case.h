@@ -54,6 +54,9 @@ typedef VEC(Case *) CaseList;
 /* Everything below dir (a case, a pack, or a tree of them), sorted; "PACK#ID" is one case of a pack.
  * train: those with gradients alone, to be compiled with --train. */
 bool  cases_find(Ctx *, const char *dir, bool train, CaseList *);
+/* An input of a training case: a weight with its name, or a user's (fqn NULL). */
+typedef struct JointInput { const char *kind, *fqn; CaseTensor type; } JointInput;
+const char *joint_pragmas(Ctx *, const char *text, const JointInput *, int n, const CaseRun *);    /* casejoint.c */
 /* Does out (row-major) pass?  Writes the reason or the largest error to why. */
 bool  case_passes(const CaseWant *, enum dtype, int rank, const int64_t *dim, const void *out, bool deterministic, char *why, size_t n);
 bool  caselib_run(const char *lib, const Case *, char *why, size_t n);     /* caserun.c: load and run all */

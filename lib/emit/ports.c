@@ -296,13 +296,24 @@ ports_out(Artifact *a, Entry *e)
 
 /* ---- backward ------------------------------------------------------------------------- */
 
+/* The output that a tangent is of, by the name that joint gave it; those of a joint graph that
+ * was read as such have none: they are in the order of the outputs.  -1: of what forward writes. */
 static int
-output_named(const Artifact *a, Str name)
+output_of(const Artifact *a, const Entry *e, const Input *in)
 {
-	for (int i = 0; name && i < a->entry[0].out.n; i++)
-		if (a->entry[0].out.v[i].fqn == name)
-			return i;
-	return -1;
+	const Ports *out = &a->entry[0].out;
+	int i = 0;
+
+	if (in->target) {
+		while (i < out->n && out->v[i].fqn != in->target)
+			i++;
+		return i < out->n ? i : -1;
+	}
+	for (int k = 0; k < e->in.n; k++)
+		i = e->in.v[k].alias >= i ? e->in.v[k].alias + 1 : i;
+	while (i < out->n && !(out->v[i].type->kind == TyTensor && out->v[i].type->dt == in->val->type->dt && out->v[i].type->rank == in->val->type->rank))
+		i++;
+	return i < out->n ? i : -1;
 }
 
 /* NULL stands for 1 where there is one number; if a loss is marked, for that alone. */
@@ -319,14 +330,23 @@ absent(const Artifact *a, const Input *in, int output)
 	return loss && a->mod->out.v[a->entry[0].out.v[output].index].kind != ResLoss ? FxrtZeros : FxrtOne;
 }
 
+static bool
+has_port(const Entry *e, int index)
+{
+	for (int i = 0; i < e->in.n; i++)
+		if (e->in.v[i].index == index)
+			return true;
+	return false;
+}
+
 /* Those of outputs first, then those of what forward writes. */
 static void
 tangents(Artifact *a, Entry *e, bool written)
 {
 	for (int i = 0; i < e->mod->in.n; i++) {
 		const Input *in = &e->mod->in.v[i];
-		int out = output_named(a, in->target);
-		if (in->kind != InTangent || in->val == NULL || (out < 0) != written)
+		int out = in->kind == InTangent && in->val ? output_of(a, e, in) : -1;
+		if (in->kind != InTangent || in->val == NULL || (out < 0) != written || has_port(e, i))
 			continue;
 		Str name = out >= 0 ? a->entry[0].out.v[out].name : c_identifier(a->cx, in->target ? in->target : in->name);
 		name = unique(a, e, intern_printf(a->cx, out >= 0 ? "g_%s" : "g_%s_out", name));
