@@ -173,22 +173,27 @@ expansion(Test *t, const char *text)
 
 /* ---- PyTorch's decomposition ------------------------------------------------------------ */
 
-/* As pass_decompose does it under -fdecomp=torch. */
+/* As pass_decompose does it under -fdecomp=torch: an operator in its own line stays. */
 static bool
 torchform(Test *t, Sample *s)
 {
+	Map stay = {0};
 	int budget = 2000;
 
 	s->mod->decomp = DecompTorch;
 	for (Node *n = s->g->first, *next; n; n = next) {
 		Node *before = n->prev;
+		const OpDef *op = n->op;
 		next = n->next;
-		if (!node_expands(n))
+		if (!node_expands(n) || map_get(&stay, n))
 			continue;
 		if (--budget == 0 || !node_expand(n)) {
-			complain(t, "%s: the torch line stops at %s", s->text, n->op->name);
+			complain(t, "%s: the torch line stops at %s", s->text, op->name);
 			return false;
 		}
+		for (Node *m = before ? before->next : s->g->first; m != next; m = m->next)
+			if (m->op == op)
+				map_put(s->a, &stay, m, m);
 		next = before ? before->next : s->g->first;
 	}
 	return true;
