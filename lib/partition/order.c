@@ -2,7 +2,7 @@
  *
  * Copied as it stood, what is computed again would come first, all of it, and be alive until its
  * turn.  Here each node is put where it is first wanted, counted from the first reader of a
- * tangent on.
+ * tangent on.  Of the two orders the one stays that holds less memory at its worst moment.
  */
 #include <stdlib.h>
 #include "partition/part.h"
@@ -63,6 +63,63 @@ first(const Module *m, const Order *o)
 	return best;
 }
 
+/* ---- memory ------------------------------------------------------------------- */
+
+typedef struct Live { const Order *o; int *root, *last; int64_t *bytes; int at; } Live;
+
+static void
+use(void *arg, Use *u)
+{
+	Live *l = arg;
+
+	l->last[l->root[u->val->id]] = l->at;
+}
+
+/* Whose memory a result is. */
+static int
+rootof(const Live *l, const Node *n, const Val *v)
+{
+	const Val *of = NULL;
+
+	for (int i = 0; n->op->flags & (OP(View) | OP(Inplace)) && !of && i < n->narg; i++)
+		of = arg_tensor(n, i);
+	return of ? l->root[of->id] : (int)v->id;
+}
+
+/* Bytes of what is computed, at the worst moment, when nodes run in this order. */
+static int64_t
+peak(const Order *o, const Graph *g, const int *order, int n)
+{
+	Live l = {.o = o, .root = NEWN(o->a, int, g->nval + 1), .last = NEWN(o->a, int, g->nval + 1),
+	          .bytes = NEWN(o->a, int64_t, g->nval + 1)};
+	int64_t *freed = NEWN(o->a, int64_t, n + 1), now = 0, most = 0;
+
+	for (l.at = 0; l.at < n; l.at++) {
+		Node *c = o->old[order[l.at]];
+
+		for (int i = 0; i < c->nout; i++) {
+			const Type *t = c->out[i].type;
+			int r = l.root[c->out[i].id] = rootof(&l, c, &c->out[i]);
+
+			l.last[r] = l.at;
+			if (r == (int)c->out[i].id && c->op != &opplaceholder && t && t->kind == TyTensor)
+				l.bytes[r] = sym_hint(type_numel(g->cx, t)) * dtypeinfo[t->dt].bytes;
+		}
+		node_operands(c, use, &l);
+	}
+	for (uint32_t v = 0; v < g->nval; v++)
+		freed[l.last[v]] += l.bytes[v];
+	for (int i = 0; i < n; i++) {
+		Node *c = o->old[order[i]];
+
+		for (int k = 0; k < c->nout; k++)
+			now += l.bytes[c->out[k].id];
+		most = now > most ? now : most;
+		now -= freed[i];
+	}
+	return most;
+}
+
 static void
 relink(Graph *g, const Order *o)
 {
@@ -79,18 +136,20 @@ relink(Graph *g, const Order *o)
 	g->last = last;
 }
 
-bool
-order_backward(Module *m)
+void
+order_backward(Module *m, FILE *info)
 {
 	Graph *g = m->main;
 	Order o = {.a = arena_new()};
-	int start;
+	int start, *same;
+	int64_t was, is;
 
 	o.old = NEWN(o.a, Node *, g->nnode + 1);
 	o.at = NEWN(o.a, int, g->nnode + 1);
 	o.done = NEWN(o.a, bool, g->nnode + 1);
+	same = NEWN(o.a, int, g->nnode + 1);
 	FOREACH_NODE(g, n) {
-		o.at[n->id] = o.n;
+		o.at[n->id] = same[o.n] = o.n;
 		o.old[o.n++] = n;
 	}
 	start = first(m, &o);
@@ -101,8 +160,12 @@ order_backward(Module *m)
 		if (o.old[i] != g->last)
 			place(&o, i);
 	place(&o, o.at[g->last->id]);
-	if (start < o.n && o.out.n > 0)
+	was = peak(&o, g, same, o.n);
+	is = peak(&o, g, o.out.v, o.out.n);
+	if (info)
+		fprintf(info, "partition: backward computes at most %lld bytes at a time, %lld in the order of the joint graph\n",
+		        (long long)(is < was ? is : was), (long long)was);
+	if (start < o.n && is <= was)
 		relink(g, &o);
 	arena_free(o.a);
-	return true;
 }

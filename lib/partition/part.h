@@ -118,7 +118,7 @@ int     flow_path(Flow *, int source, int sink, int *path);    /* that path; its
 int    *extract(Joint *, const Ints *saved);   /* whose memory each input of backward was in; -1 */
 void    extract_none(Module *);
 void    inputs_sort(Module *);                 /* placeholders in the order of the inputs */
-bool    order_backward(Module *);
+void    order_backward(Module *, FILE *info);
 bool    pack_saved(Joint *);                   /* hooks.c */
 void    explain_cut(const Joint *, const Cut *, Text *);
 void    explain_saved(const Joint *, const Cut *, FILE *);

@@ -201,7 +201,11 @@ cut(Module *m, const PartOptions *o, Arena *a)
 		explain_saved(j, &c, o->info);
 	root = extract(j, &c.saved);
 	donate(j, taken, root);
-	if (!states(m) || ((mincut || ac) && !order_backward(m->backward)) || !pack_saved(j))
+	if (!states(m))
+		return false;
+	if (mincut || ac)
+		order_backward(m->backward, o->info);
+	if (!pack_saved(j))
 		return false;
 	record(m);
 	return true;
