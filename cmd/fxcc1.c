@@ -425,6 +425,18 @@ output(Job *j)
 	return arena_printf(j->arena, "%s%s", stem(j->cx, o->input.v[0]), o->object ? ".o" : ".so");
 }
 
+/* -1: no such place */
+static int
+weights_where(const Options *o)
+{
+	static const char *const name[] = {[WeightsEmbed] = "embed", [WeightsFile] = "file", [WeightsExtern] = "extern"};
+
+	for (int i = 0; o->weights && i < COUNT(name); i++)
+		if (strcmp(name[i], o->weights) == 0)
+			return i;
+	return o->weights ? -1 : (int)WeightsEmbed;
+}
+
 static bool
 back_half(Job *j)
 {
@@ -448,6 +460,7 @@ back_half(Job *j)
 		.target = j->target, .plan = j->plan, .backward = j->mod->backward ? j->backplan : NULL,
 		.step = j->step ? j->stepplan : NULL, .lr = j->optim.lr, .fold = j->mod->fold ? j->foldplan : NULL, .ntarget = j->ntarget,
 		.optlevel = o->opt && *o->opt == '0' ? 0 : o->opt && *o->opt == '1' ? 1 : 2, .jobs = jobs(o),
+		.weights = (enum weights)weights_where(o),
 		.threads = o->threads && strcmp(o->threads, "pthread") == 0, .debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
 		.noaliascheck = o->checkalias == 0,
 		.noheader = o->header_on == 0 || o->stage, .header = o->header,
@@ -627,7 +640,7 @@ static bool
 supported(const Options *o)
 {
 	const struct { const char *opt, *got, *only; } v[] = {
-		{"-fweights", o->weights, "embed"}, {"-fcheck", o->check, "full"},
+		{"-fcheck", o->check, "full"},
 	};
 
 	for (int i = 0; i < COUNT(v); i++)
@@ -635,6 +648,10 @@ supported(const Options *o)
 			fprintf(stderr, "fxcc: error: %s=%s is not supported, only %s\n", v[i].opt, v[i].got, v[i].only);
 			return false;
 		}
+	if (o->weights && weights_where(o) < 0)
+		return usage("unknown -fweights=%s (embed, file, extern)", o->weights);
+	if (o->weights && weights_where(o) != WeightsEmbed && o->out && strcmp(o->out, "-") == 0 && !o->stage)
+		return usage("-fweights=%s writes a file beside the product: -o FILE is wanted", o->weights);
 	if (o->decomp && strcmp(o->decomp, "native") && strcmp(o->decomp, "torch"))
 		return usage("unknown -fdecomp=%s (native, torch)", o->decomp);
 	if (o->autocast && strcmp(o->autocast, "bf16") && strcmp(o->autocast, "f16"))

@@ -356,7 +356,7 @@ wanted(const Artifact *a, const char *file)
 		return included(a, file);
 	const struct { const char *file; bool on; } some[] = {
 		{"pthread.c", a->opt->threads}, {"backward.c", artifact_entry(a, FxrtBackward)}, {"step.c", artifact_entry(a, FxrtStep)},
-		{"weights.c", a->weight.n},
+		{"weights.c", a->weight.n}, {"load.c", a->opt->weights != WeightsEmbed},
 	};
 	for (int i = 0; i < COUNT(some); i++)
 		if (some[i].on && strcmp(some[i].file, file) == 0)
@@ -421,7 +421,8 @@ emit_c(Artifact *a, Text *out)
 		if (wanted(a, embed_source[i].name))
 			source(&t, &embed_source[i]);
 	text_add(&t, "\n/* ---- the model ---- */\n");
-	constants(a, &t);
+	if (a->opt->weights == WeightsEmbed)
+		constants(a, &t);
 	if (!kernels(a, &t))
 		return false;
 	entry_c_declare(a, &t);

@@ -237,8 +237,10 @@ tab_module(Tab *t)
 	data_int(t->d, 32, a->nplain);
 	data_ptr(t->d, tab_name(a, "weightinfo"), 0);
 	static const char *const fn[] = {"weight_set", "weight_get", "weight_fold", "weight_swap"};
+	bool outside = a->opt->weights != WeightsEmbed;
 	for (int i = 0; i < COUNT(fn); i++)
 		data_fn(t->d, a->weight.n ? arena_printf(a->a, "%s_%s", p, fn[i]) : NULL);
+	data_fn(t->d, outside ? arena_printf(a->a, "%s_load", p) : NULL);
 	data_end(t->d);
 	data_close(t->d);
 }

@@ -7,6 +7,7 @@
 #include "emit/embed.h"
 #include "emit/entry.h"
 #include "emit/llvm.h"
+#include "rt/model.h"
 
 /* ---- the module of tables and entry points --------------------------------------- */
 
@@ -17,7 +18,8 @@ table_module(Artifact *a, LLVMContextRef lc)
 	Data *d = data_llvm(a->cx, mod);
 
 	LLVMSetTarget(mod, "x86_64-unknown-linux-gnu");
-	data_extern(d, "uint8_t", arena_printf(a->a, "%skonst", a->p));
+	if (a->opt->weights == WeightsEmbed)
+		data_extern(d, "uint8_t", arena_printf(a->a, "%skonst", a->p));
 	for (int i = 0; i < a->unit.n; i++)
 		data_kernel(d, a->unit.v[i].symbol);
 	for (int i = 0; i < a->ext.n; i++)
@@ -120,7 +122,7 @@ build_binary(Artifact *a, const char *outtmp)
 	LLVMContextDispose(lc);
 	for (int i = 0; ok && i < nobj; i++)
 		ok = add_bytes(a, &ps, "kernels", obj[i].data, obj[i].size);
-	ok = ok && add_konst(a, &ps) && add_bytes(a, &ps, "libfxrt.a", embed_libfxrt_a, embed_libfxrt_a_size) && save(a, &ps);
+	ok = ok && (a->opt->weights != WeightsEmbed || add_konst(a, &ps)) && add_bytes(a, &ps, "libfxrt.a", embed_libfxrt_a, embed_libfxrt_a_size) && save(a, &ps);
 	ok = ok && link_product(a->cx, a->opt, ps.v.v, ps.v.n, outtmp);
 	for (int i = 0; i < ps.v.n; i++)
 		close(ps.v.v[i].fd);
@@ -173,6 +175,36 @@ header_path(const EmitOptions *o, Arena *a, const char *path)
 	return arena_printf(a, "%.*s.h", (int)(dot ? dot - path : (long)strlen(path)), path);
 }
 
+/* The constants as a file: a head (lib/rt/load.c), then they as they would lie in the library. */
+static bool
+write_weights(Artifact *a, Out *out)
+{
+	static const char zero[64];
+	fxrt_blobhead h = {.magic = FXRT_BLOB, .build = a->build, .bytes = a->nkonst};
+	uint64_t at = 0;
+
+	bool ok = out_write(out, &h, sizeof h);
+	for (int i = 0; i < a->konst.n; i++) {
+		const Konst *k = &a->konst.v[i];
+		for (uint64_t n; at < k->offset; at += n) {
+			n = k->offset - at < sizeof zero ? k->offset - at : sizeof zero;
+			ok = out_write(out, zero, n) && ok;
+		}
+		ok = out_write(out, k->data, k->bytes) && ok;
+		at += k->bytes;
+	}
+	return ok;
+}
+
+/* OUT-stem.weights */
+static const char *
+weights_path(Arena *a, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+
+	return arena_printf(a, "%.*s.weights", (int)(dot ? dot - path : (long)strlen(path)), path);
+}
+
 static bool
 write_product(Artifact *a, Out *out)
 {
@@ -187,11 +219,16 @@ bool
 emit(Ctx *cx, const EmitOptions *opt, const char *path)
 {
 	Artifact a;
-	const char *hpath = header_path(opt, ctx_arena(cx), path);
+	EmitOptions mine = *opt;
+	const char *hpath = header_path(opt, ctx_arena(cx), path), *wpath = NULL;
 	Text header = {.arena = ctx_arena(cx)};
-	Out *out, *hout = NULL;
+	Out *out, *hout = NULL, *wout = NULL;
 
-	if (!artifact_new(cx, opt, &a))
+	if (opt->weights != WeightsEmbed && opt->product != ProductLLVM && opt->product != ProductAsm) {
+		wpath = weights_path(ctx_arena(cx), path);
+		mine.weightfile = strrchr(wpath, '/') ? strrchr(wpath, '/') + 1 : wpath;
+	}
+	if (!artifact_new(cx, &mine, &a))
 		return false;
 	out = out_open(cx, path);
 	if (out == NULL)
@@ -199,14 +236,21 @@ emit(Ctx *cx, const EmitOptions *opt, const char *path)
 	bool ok = write_product(&a, out);
 	if (ok && hpath) {
 		hout = out_open(cx, hpath);
-		ok = hout && emit_header(cx, opt, &header) && out_write(hout, header.s, header.n);
+		ok = hout && emit_header(cx, &mine, &header) && out_write(hout, header.s, header.n);
+	}
+	if (ok && wpath) {
+		wout = out_open(cx, wpath);
+		ok = wout && write_weights(&a, wout);
 	}
 	if (!ok) {
 		out_abort(out);
 		if (hout)
 			out_abort(hout);
+		if (wout)
+			out_abort(wout);
 		return false;
 	}
-	ok = out_commit(cx, out);
+	ok = wout == NULL || out_commit(cx, wout);
+	ok = out_commit(cx, out) && ok;
 	return (hout == NULL || out_commit(cx, hout)) && ok;
 }

@@ -18,6 +18,7 @@ typedef struct EmitOptions {
 	int   optlevel;
 	int   jobs;                /* compile that many modules at once; never changes the bytes */
 	enum weights weights;
+	const char *weightfile;    /* WeightsFile: its name without folder */
 	bool  threads;             /* -fthreads=pthread: a pool inside */
 	bool  debug;               /* -g */
 	bool  checks;              /* -fcheck=full */

@@ -35,6 +35,7 @@ static const Wrapper wrappertab[] = {
 	 "const char *name, void *data, size_t n, fxcc_error *error", IfWeights},
 	{"weight_fold", "fxrt_weight_fold", "int32_t", true, false, "p", "fxcc_error *error", IfWeights},
 	{"weight_swap", "fxrt_weight_swap", "int32_t", true, false, "p", "fxcc_error *error", IfWeights},
+	{"load", "fxrt_load", "int32_t", true, false, "plp", "const void *weights, size_t n, fxcc_error *error", IfOutside},
 	{"fini", "fxrt_fini", "void", false, false, "p", "void *ctx", Always},
 };
 
@@ -44,7 +45,8 @@ entry_has(const Artifact *a, enum when when)
 	bool trains = artifact_entry(a, FxrtBackward) != NULL;
 
 	return when == Always || (when == IfStates && a->state.n) || (when == IfTrains && trains) || (when == IfRandom && (a->random || trains)) ||
-	       (when == IfSteps && artifact_entry(a, FxrtStep)) || (when == IfWeights && a->weight.n);
+	       (when == IfSteps && artifact_entry(a, FxrtStep)) || (when == IfWeights && a->weight.n) ||
+	       (when == IfOutside && a->opt->weights != WeightsEmbed);
 }
 
 static const Wrapper *
@@ -178,7 +180,7 @@ letters(const L *l, const Wrapper *w, bool model)
 /* Functions of lib/rt that the module's description names. */
 static const struct { const char *name, *letters; bool ptr; } named[] = {
 	{"fxrt_forward", "ppppp", false}, {"fxrt_backward", "ppppip", false}, {"fxrt_pthread_pool", "", true}, {"fxrt_state_of", "pi", true},
-	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false}, {"fxrt_update", "ppdp", false},
+	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false}, {"fxrt_update", "ppdp", false}, {"fxrt_find", "pp", false},
 };
 
 static void

@@ -4,7 +4,7 @@
 #include "emit/tables.h"
 
 /* For which artifacts a function exists. */
-enum when { Always, IfStates, IfTrains, IfRandom, IfSteps, IfWeights };
+enum when { Always, IfStates, IfTrains, IfRandom, IfSteps, IfWeights, IfOutside };
 typedef struct Wrapper {
 	const char *name, *rt, *ret;
 	bool model, hidden;            /* passes the model first; not exported */

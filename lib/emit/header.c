@@ -220,6 +220,12 @@ structs(Artifact *a, Text *t)
 	text_add(t, "\n");
 }
 
+static const char *
+opt_weightfile(const Artifact *a)
+{
+	return a->opt->weightfile ? a->opt->weightfile : "a file of their own";
+}
+
 static void
 functions(Artifact *a, Text *t)
 {
@@ -255,6 +261,11 @@ functions(Artifact *a, Text *t)
 		            " * what %s() draws with every time. */\n"
 		            "int32_t %s_seed(%s_ctx *ctx, uint64_t seed, uint64_t offset, fxcc_error *error);\n"
 		            "int32_t %s_rng(%s_ctx *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error);\n", p, p, p, p, p);
+	if (entry_has(a, IfOutside))
+		text_add(t, "\n/* The weights lie outside the library, in %s, %s.\n"
+		            " * load: all bytes of that file, aligned to 64; they are read where they are. */\n"
+		            "int32_t %s_load(const void *weights, size_t n, fxcc_error *error);\n", opt_weightfile(a),
+		         a->opt->weights == WeightsFile ? "which is mapped from beside the library when first needed" : "which has to be loaded before anything else", p);
 	if (entry_has(a, IfWeights))
 		text_add(t, "\n/* Weights that can be replaced, for all contexts at once, by their names in the model.  set writes into a copy that\n"
 		            " * no call reads yet, fold computes what was folded from weights (swap does if that is due), swap: calls that\n"

@@ -525,10 +525,15 @@ model(Tab *t, int nguard)
 		data_open(t->d, NULL, tab_name(a, "foldmem"), fold_bytes(a) + FxrtAlign, DataZero);
 		data_close(t->d);
 	}
+	bool outside = a->opt->weights != WeightsEmbed;
+	if (outside) {
+		data_open(t->d, "fxrt_blob", tab_name(a, "blob"), sizeof(fxrt_blob), DataZero);
+		data_close(t->d);
+	}
 	data_open(t->d, "fxrt_model", tab_name(a, "model"), 1, DataConst);
 	data_begin(t->d);
 	data_ptr(t->d, tab_name(a, "module"), 0);
-	data_ptr(t->d, tab_name(a, "konst"), 0);
+	data_ptr(t->d, outside ? NULL : tab_name(a, "konst"), 0);
 	data_int(t->d, 64, (int64_t)a->signature);
 	data_int(t->d, 64, (int64_t)a->build);
 	data_int(t->d, 64, (int64_t)a->nstate);
@@ -561,6 +566,10 @@ model(Tab *t, int nguard)
 	data_ptr(t->d, a->weight.n ? tab_name(a, "sets") : NULL, 0);
 	data_ptr(t->d, a->weight.n ? tab_name(a, "setmem") : NULL, 0);
 	data_ptr(t->d, a->weight.n ? tab_name(a, "foldmem") : NULL, 0);
+	data_ptr(t->d, outside ? tab_name(a, "blob") : NULL, 0);
+	data_str(t->d, a->opt->weights == WeightsFile ? a->opt->weightfile : NULL);
+	data_int(t->d, 64, (int64_t)a->nkonst);
+	data_fn(t->d, outside ? "fxrt_find" : NULL);
 	data_end(t->d);
 	data_close(t->d);
 }

@@ -50,7 +50,7 @@ first_values(fxrt_ctx *c)
 
 	for (int i = 0; i < m->nstate; i++)
 		if (m->states[i].konst != UINT64_MAX)
-			memcpy(c->state + m->states[i].offset, m->konst + m->states[i].konst, (size_t)m->states[i].bytes);
+			memcpy(c->state + m->states[i].offset, fxrt_konst(m) + m->states[i].konst, (size_t)m->states[i].bytes);
 		else
 			memset(c->state + m->states[i].offset, 0, (size_t)m->states[i].bytes);
 }
@@ -162,6 +162,7 @@ int32_t
 fxrt_init(const fxrt_model *m, void *mem, size_t n, uint64_t signature, const fxcc_config *cfg, void **ctx, fxcc_error *e)
 {
 	fxrt_ctx *c;
+	int i;
 
 	if (e)
 		memset(e, 0, sizeof *e);
@@ -172,6 +173,8 @@ fxrt_init(const fxrt_model *m, void *mem, size_t n, uint64_t signature, const fx
 		return fxrt_fail(e, FXCC_EABI, NULL, "header and library are of different models or builds");
 	if (n < fxrt_ctx_bytes(m))
 		return fxrt_fail(e, FXCC_EARG, NULL, "the context needs %zu bytes, %zu given", fxrt_ctx_bytes(m), n);
+	if (m->find && (i = m->find(m, e)))
+		return i;
 	if (cfg && cfg->size < offsetof(fxcc_config, arena))
 		return fxrt_fail(e, FXCC_EARG, NULL, "fxcc_config.size is not set");
 	c = fxrt_ctx_make(m, mem);

@@ -11,7 +11,7 @@ fxrt_weights_at(const fxrt_model *m, int i)
 	uintptr_t mask = ~(uintptr_t)(FxrtAlign - 1), mem = ((uintptr_t)m->setmem + FxrtAlign - 1) & mask;
 
 	if (i == 0)
-		return (unsigned char *)(uintptr_t)(m->konst + m->weightat);
+		return (unsigned char *)(uintptr_t)(fxrt_konst(m) + m->weightat);
 	return (unsigned char *)mem + (size_t)(i - 1) * (((size_t)m->nset + FxrtAlign - 1) & mask);
 }
 
@@ -311,6 +311,8 @@ fxrt_simple(const fxrt_model *m, const int64_t *size, const void *const *in, voi
 
 	if (fxrt_version_for(m) < 0)
 		return FXCC_ECPU;
+	if (m->find && (rc = m->find(m, NULL)))
+		return rc;
 	while (__atomic_exchange_n(&m->own->lock, 1, __ATOMIC_ACQUIRE))
 		if (m->nstate == 0)
 			return simple_private(m, size, args, out);

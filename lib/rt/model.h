@@ -110,9 +110,15 @@ typedef struct fxrt_own {              /* what the simple entry uses, zero at fi
 	uint64_t narena;
 } fxrt_own;
 
+/* Where constants outside the library are; NULL: not there yet. */
+typedef struct fxrt_blob { const uint8_t *at; } fxrt_blob;
+/* What their block begins with. */
+typedef struct fxrt_blobhead { uint64_t magic, build, bytes, reserved[5]; } fxrt_blobhead;
+#define FXRT_BLOB UINT64_C(0x6867696577637866)     /* "fxcweigh" */
+
 typedef struct fxrt_model {
 	const fxcc_module *module;
-	const uint8_t *konst;          /* all constants */
+	const uint8_t *konst;          /* all constants; NULL: outside (fxrt_konst) */
 	uint64_t signature, build;     /* build: what forward and backward share */
 	uint64_t state, arena;         /* state: bytes of all states; arena: bytes of ownarena */
 	int32_t nsym, nguard, nstate, nsaved, nkept, nentry;
@@ -132,6 +138,11 @@ typedef struct fxrt_model {
 	uint64_t weightat, nset, nfold;    /* bytes: where their first values lie in konst, of a copy, of foldmem */
 	fxrt_sets *sets;
 	void *setmem, *foldmem;        /* two copies; arena of the fold entry */
+	/* constants outside the library: */
+	fxrt_blob *blob;
+	const char *weightfile;        /* its name; NULL: the caller gives them */
+	uint64_t nkonst;               /* bytes of all constants */
+	int (*find)(const struct fxrt_model *, fxcc_error *);      /* NULL: they are inside */
 } fxrt_model;
 
 /* What a saved buffer begins with; nsym sizes and nkept addresses follow, then the tensors. */
@@ -170,6 +181,14 @@ typedef struct fxrt_run {
 	int bad;
 } fxrt_run;
 
+/* load.c */
+int32_t fxrt_load(const fxrt_model *, const void *, size_t n, fxcc_error *);
+int fxrt_find(const fxrt_model *, fxcc_error *);
+static inline const uint8_t *
+fxrt_konst(const fxrt_model *m)
+{
+	return m->konst || m->blob == NULL ? m->konst : __atomic_load_n(&m->blob->at, __ATOMIC_ACQUIRE);
+}
 /* expr.c */
 int64_t fxrt_eval(const int64_t *expr, const int64_t *sym, int *bad);
 /* run.c */

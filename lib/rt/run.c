@@ -17,7 +17,7 @@ place(fxrt_run *r, int32_t i)
 	switch (b->home) {
 	case FxrtHomeInput:  p = r->in[b->index]; break;
 	case FxrtHomeOutput: p = r->out[b->index]; break;
-	case FxrtHomeConst:  p = (void *)(uintptr_t)(r->cx->model->konst + b->konst); break;
+	case FxrtHomeConst:  p = (void *)(uintptr_t)(fxrt_konst(r->cx->model) + b->konst); break;
 	case FxrtHomeState:  p = r->cx->state + r->cx->model->states[b->index].offset; break;
 	case FxrtHomeWeight: p = r->weights + r->cx->model->weights[b->index].offset; break;
 	case FxrtHomeSaved:  p = r->saved + fxrt_eval(r->cx->model->saved[b->index].offset, r->sym, &r->bad); break;

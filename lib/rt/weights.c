@@ -62,6 +62,8 @@ begin(const fxrt_model *m, fxcc_error *e)
 
 	if (s->building)
 		return 0;
+	if (m->find && m->find(m, e))
+		return FXCC_EWEIGHTS;
 	if (__atomic_load_n(&s->users[b], __ATOMIC_SEQ_CST) != 0)
 		return fxrt_fail(e, FXCC_ESTATE, NULL, "calls that began before the last swap still read its weights");
 	memcpy(fxrt_weights_at(m, b), fxrt_weights_at(m, active), (size_t)m->nset);
@@ -93,10 +95,12 @@ fxrt_weight_get(const fxrt_model *m, const char *name, void *data, size_t n, fxc
 {
 	fxrt_ctx c = {.model = m};
 	fxrt_run r = {.cx = &c};
-	int i = find(m, name, data, n, e), copy;
+	int i = find(m, name, data, n, e), copy, rc;
 
 	if (i < 0)
 		return -i;
+	if (m->find && (rc = m->find(m, e)))
+		return rc;
 	copy = fxrt_weights_enter(&r);
 	memcpy(data, r.weights + m->weights[i].offset, n);
 	fxrt_weights_leave(m, copy);
