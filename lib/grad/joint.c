@@ -439,17 +439,45 @@ hastangent(const Joint *j, const Output *o, const Val *v, int user)
 	}
 }
 
+/* The loss: one number, that depends on something. */
+static bool
+lossfits(Joint *j, const Output *o, const Val *v)
+{
+	int64_t n = 0;
+
+	if (v && v->type->kind == TyTensor && (!sym_isconst(type_numel(j->cx, v->type), &n) || n != 1)) {
+		error(j->cx, v->def->loc, "the loss %s is %s: it must be one number", o->name ? o->name : v->name, type_str(j->cx, v->type));
+		return false;
+	}
+	if (v && j->req[v->id])
+		return true;
+	error(j->cx, v ? v->def->loc : NOLOC, "the loss %s does not depend on an input that needs a gradient", o->name ? o->name : "");
+	return false;
+}
+
+static bool
+hasloss(const Module *m)
+{
+	for (int k = 0; k < m->out.n; k++)
+		if (m->out.v[k].kind == ResLoss)
+			return true;
+	return false;
+}
+
+/* Where there is a loss it is all that is differentiated: what is returned beside it is to be looked at. */
 static bool
 seeds(Joint *j)
 {
+	bool any = false, loss = hasloss(j->m);
 	int user = 0;
-	bool any = false;
 
 	for (int k = 0; k < j->m->out.n && k < j->result.n; k++) {
 		const Output *o = &j->m->out.v[k];
 		bool isuser = o->kind == ResUser || o->kind == ResLoss;
 		Val *v = j->result.v[k].kind == ArgVal ? j->result.v[k].use->val : NULL;
-		if (v && j->req[v->id]) {
+		if (o->kind == ResLoss && !lossfits(j, o, v))
+			j->failed = true;
+		else if (v && j->req[v->id] && !(loss && o->kind == ResUser)) {
 			any = true;
 			if (o->kind == ResLoss)
 				accumulate(j, v, one(j, v, o->name ? o->name : v->name));
@@ -526,7 +554,7 @@ joint(Joint *j)
 	for (int k = 0; k < list->list.n; k++)
 		vec_push(j->a, &j->result, list->list.v[k]);
 	outmeta(j);
-	if (!seeds(j)) {
+	if (!seeds(j) && !j->failed) {
 		error(j->cx, NOLOC, "--train: no result depends on an input that needs a gradient");
 		return false;
 	}

@@ -247,11 +247,11 @@ programs(void)
 /* ---- what is not ------------------------------------------------------------------------------ */
 
 static void
-refused(const char *body, const char *want)
+refused(const char *pragma, const char *body, const char *want)
 {
 	Ctx *cx = begin();
-	Module *m = joint_of(cx, arena_printf(ctx_arena(cx), "#fxg requires_grad x\n\nclass M(torch.nn.Module):\n"
-	                     "    def forward(self, x: \"f64[4]\"):\n%s", body), DecompNative);
+	Module *m = joint_of(cx, arena_printf(ctx_arena(cx), "#fxg requires_grad x\n%s\nclass M(torch.nn.Module):\n"
+	                     "    def forward(self, x: \"f64[4]\"):\n%s", pragma, body), DecompNative);
 
 	fflush(sayer);
 	tap(m == NULL && strstr(said, want) != NULL, want, __FILE__, __LINE__);
@@ -284,9 +284,11 @@ int
 main(void)
 {
 	programs();
-	refused("        a = " OPS "nextafter.default(x, x)\n        b = " OPS "nextafter.default(x, a)\n        return (a, b)\n",
+	refused("", "        a = " OPS "nextafter.default(x, x)\n        b = " OPS "nextafter.default(x, a)\n        return (a, b)\n",
 	        "aten.nextafter.default: no derivative");
-	refused("        a = " OPS "gt.Scalar(x, 0)\n        return a\n", "no result depends on an input");
+	refused("", "        a = " OPS "gt.Scalar(x, 0)\n        return a\n", "no result depends on an input");
+	refused("#fxg out 0 LOSS_OUTPUT\n", "        a = " OPS "sin.default(x)\n        return a\n", "it must be one number");
+	refused("#fxg out 0 LOSS_OUTPUT\n", "        a = " OPS "argmax.default(x)\n        return (a, x)\n", "does not depend on an input");
 	kept();
 	return tap_end();
 }
