@@ -174,7 +174,11 @@ add_extern(Artifact *a, const Step *s)
 
 	for (int j = 0; j < a->ext.n && !seen; j++)
 		seen = a->ext.v[j] == s->fn;
-	if (!seen)
+	for (int j = 0; j < a->user.n && s->symbol && !seen; j++)
+		seen = a->user.v[j] == s->symbol;
+	if (!seen && s->symbol)
+		vec_push(a->a, &a->user, s->symbol);
+	else if (!seen)
 		vec_push(a->a, &a->ext, s->fn);
 }
 

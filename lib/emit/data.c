@@ -280,3 +280,14 @@ data_proto(Data *d, const char *symbol)
 		declare(d, symbol, LLVMInt32TypeInContext(d->lc), &p, 1);
 	}
 }
+
+void
+data_user(Data *d, const char *symbol)
+{
+	if (d->text)
+		text_add(d->text, "extern int %s(const fxrt_call *);\n", symbol);
+	else if (!LLVMGetNamedFunction(d->mod, symbol)) {
+		data_proto(d, symbol);
+		LLVMSetVisibility(LLVMGetNamedFunction(d->mod, symbol), LLVMDefaultVisibility);
+	}
+}

@@ -28,4 +28,5 @@ void  data_close(Data *);
 void  data_extern(Data *, const char *ctype, const char *symbol);   /* an array of ctype */
 void  data_kernel(Data *, const char *symbol);                      /* a kernel */
 void  data_proto(Data *, const char *symbol);                       /* an fxrt_fn */
+void  data_user(Data *, const char *symbol);                        /* one of the user's own */
 #endif

@@ -158,7 +158,7 @@ put_step(Tab *t, const Step *s, const StepNames *n, int v)
 	data_ptr(t->d, n->buf, 0);
 	data_ptr(t->d, n->sym, 0);
 	data_fn(t->d, k ? kernel_symbol(t->a, v, k) : NULL);
-	data_fn(t->d, s->kind == StepExtern ? arena_printf(t->a->a, "fxrt_%s", s->fn) : NULL);
+	data_fn(t->d, s->symbol ? s->symbol : s->kind == StepExtern ? arena_printf(t->a->a, "fxrt_%s", s->fn) : NULL);
 	tab_expr(t, k ? k->parallel : NULL);
 	data_int(t->d, 64, k ? k->grain : 0);
 	data_ptr(t->d, n->num, 0);
@@ -595,6 +595,8 @@ artifact_tables(Artifact *a, Data *d)
 
 	everything(&dry);
 	arena_free(nowhere.arena);
+	for (int i = 0; i < a->user.n; i++)
+		data_user(d, a->user.v[i]);
 	data_open(d, "int64_t", tab_name(a, "expr"), a->expr.n, DataConst);
 	for (int i = 0; i < a->expr.n; i++)
 		data_int(d, 64, a->expr.v[i]);

@@ -71,6 +71,7 @@ typedef struct Artifact {
 	VEC(const Sym *) sym;          /* free sizes, those bound at the door first */
 	int   nsize;                   /* how many of them the caller gives */
 	VEC(KernelUnit) unit;
+	VEC(Str) user;                 /* functions of the user's own (--extern) */
 	VEC(Str) ext;                  /* names of the rt functions used */
 	VEC(Konst) konst;
 	Map   konstof;                 /* data -> index + 1 */

@@ -185,6 +185,9 @@ int     tv_position(Fn *, const Tv *idx, int n);            /* of a list of n; -
 bool    tv_call(Fn *, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_method(Fn *, Str name, const Tv *self, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_getattr(Fn *, const Tv *, Str name, Tv *);
+/* torchcustom.c: an operator that is in no table, as "gold.addone_" */
+bool    tv_custom(Fn *, Str name, const Tv *pos, int npos, const Tv *kw, int nkw, Tv *);
+bool    tv_functionalized(Fn *, Str name, const Str *key, const Tv *kw, int nkw, Tv *);
 /* torchhop.c */
 bool    tv_hop(Fn *, const char *name, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_isfalse(const Tv *);

@@ -256,10 +256,11 @@ custom(const Call *c, Tv *out)
 {
 	Str fn = opname(c, 0);
 
-	(void)out;
-	return fn && tv_fail(c->f, "%s of %s: what this operator computes is not in the text; run run_decompositions() "
-	                     "with a decomposition for it, or write it with operators of aten", c->name,
-	                     fn + strlen("torch.ops."));
+	if (!fn)
+		return false;
+	if (c->npos > 1)                        /* our own text */
+		return node(c, out);
+	return tv_functionalized(c->f, intern_str(c->f->r->cx, fn + strlen("torch.ops.")), c->key, c->kw, c->nkw, out);
 }
 
 /* ---- the table ----------------------------------------------------------------------------- */

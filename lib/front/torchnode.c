@@ -345,6 +345,16 @@ tv_aten(Fn *f, Tv *out, const char *name, int n, const Tv *v)
 	return tv_overload(f, packet, packet, v, n, NULL, NULL, 0, out);
 }
 
+/* Is there any operator in that namespace? */
+static bool
+ownspace(const char *name, size_t n)
+{
+	for (int i = 0; i < noptab; i++)
+		if (strncmp(optab[i].name, name, n + 1) == 0)
+			return true;
+	return strncmp(name, "aten", n) == 0 || strncmp(name, "prims", n) == 0;
+}
+
 /* torch.ops.aten.relu.default, or a packet torch.ops.aten.relu. */
 bool
 tv_direct(Fn *f, const char *name, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *out)
@@ -356,5 +366,7 @@ tv_direct(Fn *f, const char *name, const Tv *pos, int npos, const Str *key, cons
 		return tv_opcall(f, op, pos, npos, key, kw, nkw, out);
 	if (dot && strrchr(name, '.') == dot && haspacket(name))
 		return tv_overload(f, name, name, pos, npos, key, kw, nkw, out);
+	if (!op && dot && !ownspace(name, (size_t)(dot - name)))
+		return tv_custom(f, intern_str(f->r->cx, name), pos, npos, kw, nkw, out);
 	return op ? tv_opcall(f, op, pos, npos, key, kw, nkw, out) : tv_unsupported(f, name, out);
 }

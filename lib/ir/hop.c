@@ -23,7 +23,7 @@ hop_kind(const OpDef *op)
 		[HopCond] = "cond", [HopSwitch] = "switch", [HopWhile] = "while_loop",
 		[HopWhileStack] = "while_loop_stack_output", [HopMap] = "map_impl", [HopScan] = "scan",
 		[HopAssociative] = "associative_scan", [HopInvoke] = "invoke_subgraph",
-		[HopPrint] = "print", [HopEffects] = "with_effects",
+		[HopPrint] = "print", [HopEffects] = "with_effects", [HopCustom] = "auto_functionalized_v2",
 	};
 	static const char prefix[] = "higher_order.";
 
@@ -379,6 +379,23 @@ effect(Node *n)
 	return true;
 }
 
+/* The text says what types the results have. */
+static bool
+custom(Node *n)
+{
+	if (n->nout && n->out[0].type == NULL)
+		n->out[0].type = n->annot;
+	for (int k = 0; k < n->nout; k++) {
+		if (n->out[k].type == NULL && n->out[k].uses == NULL)
+			n->out[k].type = type_none(n->graph->cx);
+		if (n->out[k].type == NULL) {
+			error(n->graph->cx, n->loc, "%s: the text does not say what type result %d has", n->arg[0].s, k);
+			return false;
+		}
+	}
+	return true;
+}
+
 bool
 hop_infer(Node *n)
 {
@@ -390,6 +407,8 @@ hop_infer(Node *n)
 
 	if (kind == HopPrint || kind == HopEffects)
 		return effect(n);
+	if (kind == HopCustom)
+		return custom(n);
 	if (ng == 0) {
 		error(cx, n->loc, "%s: it has no sub-graph", n->op->name);
 		return false;

@@ -214,6 +214,9 @@ hop_interp(Node *n, const HopRun *r, Tensor *out, Arena *a)
 	case HopPrint: case HopEffects: return print(&p);
 	case HopWhile: case HopWhileStack: return whileloop(&p, out);
 	case HopMap: case HopScan: case HopAssociative: return rowloop(&p, out);
+	case HopCustom:
+		error(n->graph->cx, n->loc, "%s: the interpreter does not know what it computes", n->arg[0].s);
+		return false;
 	default:
 		error(n->graph->cx, n->loc, "%s: the interpreter has no way to run it", n->op->name);
 		return false;

@@ -567,6 +567,106 @@ print(Flow *f)
 	return true;
 }
 
+/* ---- operators of the user's own ------------------------------------------------------------------- */
+
+/* Nobody else reads v: it may be changed where it lies. */
+static bool
+inplace(Flow *f, Val *v)
+{
+	Lower *lo = f->w->lo;
+
+	return lo->rootof[v->id] && !lo->isout[v->id] && node_nuse(v) == 2 &&     /* argument and base */
+	       lo->bufof[v->id] >= 0 && f->w->plan->buf.v[lo->bufof[v->id]].home == HomeArena;
+}
+
+typedef struct Custom { VEC(int) buf; VEC(const Sym *) num; VEC(double) real; } Custom;
+
+static void
+tensor(Flow *f, Custom *c, int b, const Type *t)
+{
+	vec_push(f->a, &c->buf, b);
+	vec_push(f->a, &c->num, sym_const(f->cx, t->rank));
+	for (int d = 0; d < t->rank; d++)
+		vec_push(f->a, &c->num, t->dim[d]);
+}
+
+static int
+position(HopList l, const Val *v)
+{
+	for (int k = 0; k < l.n; k++)
+		if (l.v[k].kind == ArgVal && l.v[k].use->val == v)
+			return k;
+	return -1;
+}
+
+static bool
+argument(Flow *f, Custom *c, const Arg *a, HopList bases, const int *changed)
+{
+	int64_t k;
+	int b;
+
+	if (a->kind == ArgVal) {
+		b = position(bases, a->use->val);
+		b = b >= 0 ? changed[b] : plan_bufof(f->w, a->use->val);
+		if (b >= 0)
+			tensor(f, c, b, a->use->val->type);
+		return b >= 0;
+	}
+	if (a->kind == ArgFloat)
+		vec_push(f->a, &c->real, a->f);
+	else if (a->kind == ArgBool)
+		vec_push(f->a, &c->real, a->b);
+	else if (a->kind == ArgInt && sym_isconst(a->i, &k))
+		vec_push(f->a, &c->real, (double)k);
+	else {
+		error(f->cx, f->loc, "%s: only tensors and numbers can be handed to a C function", f->n->arg[0].s);
+		return false;
+	}
+	return true;
+}
+
+static bool
+custom(Flow *f)
+{
+	const Arg *args = node_arg(f->n, "args"), *all = node_arg(f->n, "_all_bases"), *symbol = node_arg(f->n, "symbol");
+	HopList bases = {all->list.v, all->kind == ArgList ? all->list.n : 0};
+	int nret = f->n->nout - bases.n, *changed = NEWN(f->a, int, bases.n + 1), from;
+	Custom c = {0};
+	Step *s;
+
+	if (symbol->kind != ArgStr) {
+		error(f->cx, f->loc, "%s is an operator of your own: --extern=%s=SYMBOL names a C function for it", f->n->arg[0].s, f->n->arg[0].s);
+		return false;
+	}
+	for (int k = 0; k < bases.n; k++) {
+		Val *was = bases.v[k].use->val, *is = &f->n->out[nret + k];
+		if ((from = plan_bufof(f->w, was)) < 0)
+			return false;
+		if (f->w->lo->bufof[is->id] < 0 && inplace(f, was))
+			f->w->lo->bufof[is->id] = from;
+		changed[k] = plan_bufof(f->w, is);
+		copy(f, from, changed[k]);
+	}
+	for (int k = 0; args->kind == ArgList && k < args->list.n; k++)
+		if (!argument(f, &c, &args->list.v[k], bases, changed))
+			return false;
+	for (int k = 0; k < nret; k++)
+		if (f->n->out[k].type->kind == TyTensor)
+			tensor(f, &c, plan_bufof(f->w, &f->n->out[k]), f->n->out[k].type);
+	if (c.num.n > 60 || c.real.n > 60) {
+		error(f->cx, f->loc, "%s: too many arguments for a C function", f->n->arg[0].s);
+		return false;
+	}
+	s = plan_addstep(f->w, StepExtern, f->loc);
+	s->fn = intern_str(f->cx, "custom");
+	s->symbol = symbol->s;
+	syms(f, s, c.num.v, c.num.n);
+	s->real = c.real.v;
+	s->nreal = c.real.n;
+	plan_setbufs(f->w, s, c.buf.v, c.buf.n);
+	return true;
+}
+
 bool
 flow_steps(Planning *w, Node *n)
 {
@@ -578,6 +678,7 @@ flow_steps(Planning *w, Node *n)
 	case HopSwitch: return branches(&f, "index", false);
 	case HopInvoke: return invoke(&f);
 	case HopPrint: case HopEffects: return print(&f);
+	case HopCustom: return custom(&f);
 	case HopWhile: case HopWhileStack: return whileloop(&f, k == HopWhileStack);
 	case HopMap: case HopScan: case HopAssociative: return rowloop(&f, k);
 	default:

@@ -100,6 +100,7 @@ typedef struct Step {
 	enum stepkind kind;
 	Kernel *kernel;
 	Str   fn;                        /* StepExtern: "sort" */
+	Str   symbol;                    /* ... "custom": the user's C function; else NULL */
 	int  *buf; int nbuf;             /* indices into Plan.buf, in the order of kernel params / extern: operands, results, scratch */
 	const Sym *const *num; int nnum; /* StepExtern: integers; StepCopy: none, or where from, where to, how many elements */
 	const double *real; int nreal;
