@@ -94,7 +94,7 @@ read_input(Job *j)
 	const Options *o = &j->opt;
 	ReadOptions ro = {.form = o->form, .model = o->model, .section = o->section, .verbose = o->verbose,
 	                  .maxinput = o->maxinput ? size_of(o->maxinput) : 0,
-	                  .type = (const char *const *)o->type.v, .ntype = o->type.n, .external = (const char *const *)o->external.v, .nextern = o->external.n, .external = (const char *const *)o->external.v, .nextern = o->external.n, .haveweights = o->input.n > 1};
+	                  .type = (const char *const *)o->type.v, .ntype = o->type.n, .external = (const char *const *)o->external.v, .nextern = o->external.n, .haveweights = o->input.n > 1};
 	File f;
 
 	if (!open_input(j, o->input.v[0], &f))
