@@ -575,6 +575,10 @@ compile(Job *j)
 		return false;
 	if (o->stage && strcmp(o->stage, "step") == 0)
 		return write_step(j);
+	if (j->step && !j->mod->backward) {
+		error(j->cx, NOLOC, "--optimizer: the program has no backward part");
+		return false;
+	}
 	return back_half(j) && depfile(j);
 }
 
@@ -675,6 +679,8 @@ optimizer(Job *j)
 		return !o->stage || strcmp(o->stage, "step") != 0 || usage("-S=step shows the step of an --optimizer%s", "");
 	if (!o->train)
 		return usage("--optimizer=%s is for --train", o->optimizer);
+	if (o->joint || (o->partition && strcmp(o->partition, "none") == 0))
+		return usage("--optimizer=%s is for a library of forward and backward, not for one function", o->optimizer);
 	wrong = optimizer_parse(j->cx, o->optimizer, &j->optim);
 	return wrong == NULL || usage("--optimizer: %s", wrong);
 }

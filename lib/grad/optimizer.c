@@ -253,7 +253,7 @@ call(Step *s, const char *name, const Arg *arg, int narg, int nout)
 	return n->out;
 }
 
-/* A state begins as a tensor of one number. */
+/* A state begins as a tensor of one number; zeros are the arena's own and cost nothing. */
 static Input *
 add_state(Step *s, Str fqn, const Type *t, double first)
 {
@@ -264,7 +264,6 @@ add_state(Step *s, Str fqn, const Type *t, double first)
 	s->ok = s->ok && sym_isconst(type_numel(s->cx, t), &n);
 	*w = (Weight){.fqn = fqn, .type = t, .bytes = (size_t)(n * width)};
 	uint8_t *data = arena_alloc(s->a, w->bytes + 1, 64);
-	memset(data, 0, w->bytes);
 	for (int64_t i = 0; first != 0 && i < n; i++)
 		dt_store(t->dt, data + i * width, first);
 	w->data = data;
