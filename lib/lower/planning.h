@@ -23,4 +23,5 @@ void  plan_setbufs(Planning *, Step *, const int *buf, int n);   /* of the step 
 /* flow.c: the steps of a higher-order operator. */
 bool  flow_steps(Planning *, Node *);
 void  flow_live(Planning *);                         /* before memory is assigned */
+void plan_arena(Planning *);                 /* arena.c */
 #endif
