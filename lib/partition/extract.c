@@ -199,6 +199,8 @@ inputs(Parts *p)
 		p->val[in->val->id] = to->val;
 		to->argname = in->argname;
 		to->target = in->target;
+		if (in->kind == InTangent)
+			to->val->def->tag = intern_str(j->cx, "tangent");
 		to->weight = in->weight;
 		if (in->weight)
 			vec_push(ctx_arena(j->cx), &p->bm->weight, in->weight);
@@ -296,6 +298,7 @@ tangent_value(Graph *g, const Input *in, Node *before)
 	n = node_new(g, op, arg, op->nparam, 1, before, NOLOC);
 	n->out[0].type = type_tensor(g->cx, t->dt, t->rank, t->dim);
 	n->backward = true;
+	n->tag = intern_str(g->cx, "tangent");         /* order.c begins with its readers */
 	return &n->out[0];
 }
 

@@ -33,6 +33,15 @@ ascending(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
+static void
+tangent(void *arg, Use *u)
+{
+	const Node *d = u->val->def;
+
+	if (d->tag && strcmp(d->tag, "tangent") == 0)
+		*(bool *)arg = true;
+}
+
 /* A node and what it needs that is not placed yet. */
 static void
 place(Order *o, int at)
@@ -52,15 +61,16 @@ place(Order *o, int at)
 }
 
 static int
-first(const Module *m, const Order *o)
+first(const Order *o)
 {
-	int best = o->n;
+	for (int i = 0; i < o->n; i++) {
+		bool reads = false;
 
-	for (int i = 0; i < m->in.n; i++)
-		for (const Use *u = m->in.v[i].kind == InTangent && m->in.v[i].val ? m->in.v[i].val->uses : NULL; u; u = u->next)
-			if (o->at[u->user->id] < best)
-				best = o->at[u->user->id];
-	return best;
+		node_operands(o->old[i], tangent, &reads);
+		if (reads)
+			return i;
+	}
+	return o->n;
 }
 
 /* ---- memory ------------------------------------------------------------------- */
@@ -152,7 +162,7 @@ order_backward(Module *m, FILE *info)
 		o.at[n->id] = same[o.n] = o.n;
 		o.old[o.n++] = n;
 	}
-	start = first(m, &o);
+	start = first(&o);
 	for (int i = 0; i < o.n; i++)
 		if (o.old[i]->op->flags & OP(Leaf) ? o.old[i]->op != &opoutput : i < start && op_mutable(o.old[i]->op))
 			place(&o, i);

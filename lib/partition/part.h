@@ -12,6 +12,7 @@
  *   extract.c   two modules out of one
  *   order.c     the backward part in the order of autograd
  *   hooks.c     saved tensors packed for the time between
+ *   remat.c     checkpointed regions of a graph that is not cut
  *   explain.c   why
  *   partition.c the whole
  */
@@ -75,6 +76,8 @@ bool    op_mutable(const OpDef *);
 /* Calls fn for the Fx of everything that a node reads, sizes included; may repeat. */
 void    node_reads(const Joint *, const Node *, void (*fn)(void *, int), void *arg);
 
+/* remat.c */
+bool    remat(Module *);
 /* region.c */
 bool    regions(Module *, Arena *, const PartOptions *);
 /* tidy.c */

@@ -219,7 +219,7 @@ partition(Module *m, const PartOptions *o)
 
 	if (o->how == PartNone) {
 		extract_none(m);
-		return true;
+		return !checkpointed(m->main) || remat(m);
 	}
 	if (!isjoint(m)) {
 		error(m->cx, NOLOC, "this is no joint graph: it has no gradients");

@@ -26,7 +26,7 @@ typedef struct PartOptions {
  * tensors, saved sizes: ResSaved), and m->backward the backward part: inputs (sizes, saved tensors: InSaved,
  * tangents: InTangent), results the gradients, None for inputs without one.  The k-th ResSaved and the
  * InSaved of the same `target` are one value.  Tangents that are numbers (of a loss) are put in; with PartNone
- * this is all that happens. */
+ * this is all that happens, but for checkpointed regions, which are computed again in backward. */
 bool partition(Module *m, const PartOptions *);
 
 /* Forward does not hand on what backward can find itself: a saved parameter, buffer or constant

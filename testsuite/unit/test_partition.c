@@ -461,6 +461,40 @@ random_graphs(void)
 		}
 	}
 	OK(wrong == 0);
+	wrong = 0;
+	for (int i = 0; i < 200; i++) {                     /* one function, its tags heeded */
+		uint32_t start = seed;
+		Module *joint = random_joint(), *m;
+		PartOptions o = {.how = PartNone};
+		Tensor want[3], got[3];
+
+		seed = start;
+		m = random_joint();
+		wrong += !partition(m, &o) || !module_verify(m) || !graph_interp(joint->main, ctx_arena(cx), in, 3, want, 3, false) ||
+		         !graph_interp(m->main, ctx_arena(cx), in, 3, got, 3, false) || !alike(&want[0], &got[0]) ||
+		         !alike(&want[2], &got[2]) ||
+		         (joint->main->last->arg[0].list.v[1].kind == ArgVal && !alike(&want[1], &got[1]));
+	}
+	OK(wrong == 0);
+}
+
+/* One function: what is checkpointed is done again where backward wants it. */
+static void
+one_function(void)
+{
+	Module *m = read(joint_text("f32[16, 16]", "primals_1, primals_2, tangents_1",
+	                            OP1("a", "sin", "primals_1") OP1("b", "exp", "a") OP1("c", "sin", "b")
+	                            OP1("d", "cos", "b") OP2("e", "mul", "tangents_1", "d") OP2("f", "mul", "e", "a"),
+	                            "c, f, None"));
+	PartOptions o = {.how = PartNone};
+
+	for (const char *s = "abc"; *s; s++)
+		named(m, (char[]){*s, 0})->recompute = PreferRecompute;
+	for (const char *s = "def"; *s; s++)
+		named(m, (char[]){*s, 0})->backward = true;
+	OK(partition(m, &o) && module_verify(m));
+	STREQ(calls(m), "a b c sin exp d e f");
+	OK(strcmp(named(m, "exp")->origin, "b") == 0);
 }
 
 int
@@ -476,6 +510,7 @@ main(void)
 	checkpoints();
 	impossible();
 	shares();
+	one_function();
 	random_graphs();
 	ctx_free(cx);
 	return tap_end();
