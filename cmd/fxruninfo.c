@@ -110,6 +110,18 @@ training(const fxcc_module *m)
 		tensor("saved", m, &m->saved[i]);
 }
 
+/* What may change between calls: by the optimizer, by the program. */
+static void
+changes(const fxcc_module *m)
+{
+	if (m->size >= offsetof(fxcc_module, nweight) && m->step)
+		printf("steps   learning rate %g\n", m->lr);
+	for (int i = 0; m->size >= offsetof(fxcc_module, load) && i < m->nweight; i++)
+		tensor("mutable", m, &m->weight[i]);
+	if (m->size >= offsetof(fxcc_module, load) + sizeof m->load && m->load)
+		printf("outside the library: its weights\n");
+}
+
 void
 module_info(const fxcc_module *m)
 {
@@ -128,6 +140,7 @@ module_info(const fxcc_module *m)
 	if (m->flags & FXCC_RANDOM)
 		printf("random  numbers of (seed, offset): (0, 0) at first, offset grows by 1 with each forward call\n");
 	training(m);
+	changes(m);
 	for (int i = 0; i < m->nparam; i++)
 		tensor(m->param[i].kind == FXCC_PARAM ? "param" : m->param[i].kind == FXCC_BUFFER ? "buffer" : "const", m, &m->param[i]);
 }
