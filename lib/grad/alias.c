@@ -277,8 +277,8 @@ invert(Fun *f, Alias *a, Val *v, Node *before, Val **base)
 
 /* v, whose gradient is that of `was`: memory written behind autograd's back, under no_grad or by
  * way of detach, is to autograd what it was. */
-static Val *
-unseen(Fun *f, Val *v, Val *was, Node *before)
+Val *
+fun_unseen(Fun *f, Val *v, Val *was, Node *before)
 {
 	const OpDef *op = op_find("fxcc.written.default");
 	Arg arg[2] = {arg_val(v), arg_val(was)};
@@ -334,7 +334,7 @@ fun_write(Fun *f, Alias *a, Val *v, Node *before)
 		a->cur = v;
 		v = base;
 	}
-	if (unnoticed && (v = unseen(f, v, was, before)) == NULL)
+	if (unnoticed && (v = fun_unseen(f, v, was, before)) == NULL)
 		return false;
 	a->cur = v;
 	a->version++;

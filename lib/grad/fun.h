@@ -69,6 +69,7 @@ Tens  *fun_known(Fun *, const Val *);                      /* NULL: nobody has n
 void   fun_same(Fun *, Val *, Tens *);                     /* v is that tensor */
 Val   *fun_value(Fun *, Alias *, Node *before);            /* as it is now; NULL: reported */
 bool   fun_write(Fun *, Alias *, Val *, Node *before);     /* v is its value from here on */
+Val   *fun_unseen(Fun *, Val *v, Val *was, Node *before);  /* v, with the gradient of `was`; NULL: reported */
 bool   fun_refresh(Fun *, Node *);                         /* let it read what its operands are now */
 /* Is an operator's result a view of its first argument; of several: are all results? */
 bool   op_isview(const OpDef *);

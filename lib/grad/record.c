@@ -308,7 +308,7 @@ output(Fun *f, const Meta *m, const Tens *t, Bases *b, OutMeta *o)
 		o->base = in;
 		o->kind = hasfn(t) && s.all == s.multi ? OutNonAlias : t->input >= 0 ? OutIsInput : OutAliasOfInput;
 	} else if (t->replaced && t->input >= 0) {
-		o->base = in;
+		o->base = t->input;
 		o->kind = OutIsInput;
 	} else if (t->base && tens_grad(t) && tens_grad(t->base)) {
 		interm(f, t, b, o);

@@ -5,6 +5,7 @@
  * to the memory.  Those that only give a tensor other sizes (t_, squeeze_) write nothing: the
  * tensor becomes another view.
  */
+#include <ctype.h>
 #include "grad/fun.h"
 
 bool
@@ -460,15 +461,75 @@ tracked(Fun *f, Node *n, Tens **to, int nto)
 	}
 }
 
+/* Does a gradient formula read `self`, and not only its sizes or dtype? */
+static bool
+readsself(const char *text)
+{
+	static const char *const facts[] = {".shape", ".dtype", ".ndim", ".numel", ".stride"};
+
+	for (const char *s = text; (s = strstr(s, "self")) != NULL; s += 4) {
+		bool fact = (s > text && (isalnum((unsigned char)s[-1]) || s[-1] == '_')) ||
+		            isalnum((unsigned char)s[4]) || s[4] == '_';
+		for (int k = 0; k < COUNT(facts); k++)
+			fact |= strncmp(s + 4, facts[k], strlen(facts[k])) == 0;
+		if (!fact)
+			return true;
+	}
+	return false;
+}
+
+/* Autograd keeps a copy of what an in-place operator overwrites, if the derivative reads it.
+ * Before fun_refresh. */
+static bool
+keepsself(Fun *f, const Node *n)
+{
+	const char *name = stripped(f, n->op->name);
+	const OpDef *op = name ? op_find(name) : NULL;
+
+	if (op == NULL || f->mod->decomp != DecompTorch || !f->mod->train || !fun_gradmode(f, n))
+		return false;
+	for (int k = 0; k < op->ngrad; k++) {
+		const Arg *a = node_arg(n, op->grad[k].arg);
+		if (a && a->kind == ArgVal && tens_grad(fun_tensor(f, a->use->val)) && readsself(op->grad[k].text))
+			return true;
+	}
+	return false;
+}
+
+static bool
+copyself(Fun *f, Node *n)
+{
+	Arg *arg = NEWN(f->a, Arg, n->narg + 1), self = arg_val(arg_tensor(n, 0));
+	Val *v = call(f, "aten.clone.default", &self, 1, n);
+
+	if (v == NULL)
+		return false;
+	memcpy(arg, n->arg, sizeof *arg * n->narg);
+	arg[0] = arg_val(v);
+	node_setargs(n, arg, n->narg);
+	return true;
+}
+
+/* What is no view to autograd (x after x.t_(), a detached tensor) has the history of what was
+ * written to it, not that of the memory. */
+static bool
+ownhistory(Fun *f, Tens *t, Val *v, Node *n)
+{
+	if (f->mod->decomp != DecompTorch || t->base || t->is->parent == NULL || !t->grad || !fun_gradmode(f, n))
+		return true;
+	return (v = fun_unseen(f, fun_value(f, t->is, n), v, n)) && (t->is->cur = v);
+}
+
 static bool
 writing(Fun *f, Node *n)
 {
 	Tens **to;
 	Val **res, *v;
 	int nto = targets(f, n, &to), nres;
+	bool keep = keepsself(f, n);
 
 	tracked(f, n, to, nto);
-	if (!fun_refresh(f, n) || !results(f, n, &res, &nres))
+	if (!fun_refresh(f, n) || (keep && !copyself(f, n)) || !results(f, n, &res, &nres))
 		return false;
 	if (nres < nto) {
 		error(f->cx, n->loc, "%s writes %d tensors, its functional form gives %d",
@@ -478,7 +539,7 @@ writing(Fun *f, Node *n)
 	for (int k = 0; k < nto; k++) {
 		Str name = k < n->nout ? n->out[k].name : NULL;
 		if ((v = fitted(f, n, res[k], to[k]->is->cur->type)) == NULL ||
-		    !fun_write(f, to[k]->is, v, n))
+		    !fun_write(f, to[k]->is, v, n) || !ownhistory(f, to[k], v, n))
 			return false;
 		to[k]->seen = to[k]->is->version;
 		if (name && v->def->id > n->id)
