@@ -62,6 +62,7 @@ typedef struct Class {
 	size_t begin, end;     /* its def and body in the text */
 	int  indent, parent;   /* index of the class around it; -1 */
 	int  state;            /* 0 unread, 1 being read, 2 read */
+	int  nfirst;           /* of return (a, b), (c,): how many are in the first */
 	Graph *graph;
 } Class;
 

@@ -105,8 +105,6 @@ input(Fn *f, Str name, Val *val, const SigLine *sig)
 		in.requires_grad = true;
 	if (r->joint && !sig && strncmp(name, "tangents", 8) == 0)
 		in.kind = InTangent;
-	if (in.kind == InTangent)
-		r->mod->train = true;
 	in.nonleaf = named(&r->nonleaf, name);
 	for (int i = 0; i < r->storage.n; i++)
 		if (strcmp(r->storage.v[i].name, name) == 0)
@@ -350,6 +348,10 @@ fn_return(Fn *f, const Tv *v)
 	}
 	if (r->unsup.n)                          /* the graph is not complete: it is reported in the end */
 		return true;
+	if (v->kind == TvList && v->n == 2 && !collect(f, &v->v[0], &kept, NULL))
+		return false;
+	f->cls->nfirst = kept.n;
+	kept.n = 0;
 	if (!collect(f, v, &list, NULL))
 		return false;
 	if (!main) {

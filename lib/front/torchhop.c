@@ -235,6 +235,36 @@ invoke(const Call *c, Tv *out)
 	return tv_direct(c->f, "higher_order.invoke_subgraph", arg, 3, NULL, NULL, 0, out);
 }
 
+/* fwd, bwd, operands...: what fwd returns first are the results, then what bwd wants to have kept. */
+static bool
+function(const Call *c, Tv *out)
+{
+	Tvs v = operands(c, c->g + 2), res = {0};
+	Tv arg[4], all;
+
+	if (c->g + 1 >= c->npos || c->pos[c->g + 1].kind != TvGraph)
+		return tv_fail(c->f, "%s: two sub-graphs are needed", c->name);
+	arg[0] = c->pos[c->g];
+	arg[1] = c->pos[c->g + 1];
+	arg[2] = (Tv){.kind = TvList, .tuple = true, .v = v.v, .n = v.n};
+	Graph *fwd;
+	if (!fn_graph(c->f, arg[0].n, &fwd))
+		return false;
+	int n = c->f->r->cls.v[arg[0].n].nfirst;
+	if (c->npos > c->g + 3 && c->pos[c->npos - 1].kind == TvArg && c->pos[c->npos - 1].arg.kind == ArgInt && n == 0) {
+		int64_t k;                                     /* our own text */
+		if (arg_isconst(&c->pos[c->npos - 1].arg, &k))
+			n = (int)k, arg[2].n--;
+	}
+	arg[3] = tv_int(c->f, n);
+	if (!tv_direct(c->f, "higher_order.autograd_function_apply", arg, 4, NULL, NULL, 0, &all) || all.kind != TvNode)
+		return false;
+	for (int i = 0; i < n && i < all.node->nout; i++)
+		vec_push(c->f->r->a, &res, tv_val(&all.node->out[i]));
+	*out = (Tv){.kind = TvList, .tuple = true, .v = res.v, .n = res.n};
+	return true;
+}
+
 /* format, values... */
 static bool
 print(const Call *c, Tv *out)
@@ -275,6 +305,7 @@ static const struct Row {
 	{"associative_scan", node, NULL},
 	{"auto_functionalized", custom, NULL},
 	{"auto_functionalized_v2", custom, NULL},
+	{"autograd_function_apply", function, NULL},
 	{"call_torchbind", NULL, "it calls a method of a C++ object"},
 	{"cond", node, NULL},
 	{"control_deps", inlined, NULL},

@@ -89,8 +89,11 @@ hopcount(const OpDef *op, const Arg *arg)
 	int n = 1;
 
 	for (int i = 0; i < op->nparam; i++)
-		if (arg[i].kind == ArgGraph && arg[i].graph->last && arg[i].graph->last->narg)
+		if (arg[i].kind == ArgGraph && arg[i].graph->last && arg[i].graph->last->narg) {
 			n = arg[i].graph->last->arg[0].list.n;
+			if (strcmp(op->param[i].name, "fwd") == 0)
+				break;
+		}
 	return n;
 }
 

@@ -465,6 +465,65 @@ scan(Hop *p)
 	return (n = make(p, p->n->op->name, arg, 4, nout)) && scanresults(p, &s, n);
 }
 
+/* ---- functions with a derivative of their own ------------------------------------------------- */
+
+static const char ownbackward[] = "backward of a function";
+
+static bool
+function(Hop *p)
+{
+	HopList ops = hop_operands(p->n);
+	const Arg *count = node_arg(p->n, "nresult");
+	Graph *g[MaxHopGraphs];
+	Args all = {0};
+	Arg arg[3];
+	int64_t nres;
+	Node *n;
+
+	if (hop_graphs(p->n, g) != 2 || !sym_isconst(count->i, &nres))
+		return false;
+	for (int k = 0; k < p->n->nout; k++) {
+		Val *v = &p->n->out[k];
+		if (k < nres && !(v = p->h->out[k] ? p->h->out[k] : zeros(p, v)))
+			return false;
+		vec_push(p->a, &all, arg_val(v));
+	}
+	arg[0] = (Arg){.kind = ArgGraph, .graph = g[1]};
+	arg[1] = arg_str(intern_str(p->cx, ownbackward));
+	arg[2] = list(p, &all);
+	HopList res = hop_results(g[1]);
+	if (!(n = make(p, "higher_order.invoke_subgraph", arg, 3, res.n)))
+		return false;
+	for (int k = 0; k < ops.n && k < res.n; k++)
+		if (wanted(p->h, &ops.v[k]) && res.v[k].kind == ArgVal)
+			give(p, &ops.v[k], &n->out[k]);
+	return true;
+}
+
+static bool
+finish(Graph *in)
+{
+	for (Node *n = in->first, *next; n; n = next) {
+		enum hopkind k = hop_kind(n->op);
+		Graph *g[MaxHopGraphs];
+		next = n->next;
+		if (k != HopFunction && !(k == HopInvoke && n->arg[1].kind == ArgStr && strcmp(n->arg[1].s, ownbackward) == 0))
+			continue;
+		if (!hop_graphs(n, g) || !hop_splice(n, g[0]))
+			return false;
+	}
+	return true;
+}
+
+bool
+hop_finish(Module *m)
+{
+	for (int k = m->sub.n - 1; k >= 0; k--)
+		if (!finish(m->sub.v[k]))
+			return false;
+	return finish(m->main);
+}
+
 bool
 hop_grad(const HopGrad *h)
 {
@@ -475,6 +534,7 @@ hop_grad(const HopGrad *h)
 	case HopInvoke: return invoke(&p);
 	case HopMap:    return map(&p);
 	case HopScan:   return scan(&p);
+	case HopFunction: return function(&p);
 	default:
 		error(p.cx, h->n->loc, "%s: no derivative is known", h->n->op->name);
 		return false;

@@ -6,7 +6,7 @@
  * readers have put in place already, with marks on its nodes.
  */
 #include "grad/grad.h"
-#include "ir/hop.h"
+#include "grad/hop.h"
 #include "ir/lang.h"
 
 enum { MostRounds = 8, MostNodes = 200 };     /* of a loop that is unrolled */
@@ -106,8 +106,8 @@ returned(Inline *s, HopList res)
 	return true;
 }
 
-static bool
-splice(Node *call, Graph *g)
+bool
+hop_splice(Node *call, Graph *g)
 {
 	Inline s = {.a = call->graph->arena, .cx = call->graph->cx, .call = call, .actual = hop_operands(call)};
 	int taken = 0;
@@ -187,6 +187,8 @@ body(const Node *n)
 		if (m->decomp == DecompTorch || hop_graphs(n, g) != 1)
 			return NULL;
 		return m->train || ncalls(m, g[0]) == 1 ? g[0] : NULL;
+	case HopFunction:
+		return !m->train && hop_graphs(n, g) ? g[0] : NULL;
 	default:
 		return NULL;
 	}
@@ -302,7 +304,7 @@ inline_graph(Graph *g)
 		Graph *b = body(n);
 		bool unroll = !b && unrolls(n);
 		prev = n->prev;
-		if ((b && !splice(n, b)) || (unroll && !node_expand(n)))
+		if ((b && !hop_splice(n, b)) || (unroll && !node_expand(n)))
 			return false;
 		if (!b && !unroll)
 			n = n->next;

@@ -650,7 +650,7 @@ pass_joint(Module *m)
 	if (!m->train || isjoint(m))
 		return true;
 	j.a = arena_new();
-	ok = joint(&j);
+	ok = joint(&j) && hop_finish(m);
 	arena_free(j.a);
 	return ok;
 }

@@ -24,6 +24,7 @@ hop_kind(const OpDef *op)
 		[HopWhileStack] = "while_loop_stack_output", [HopMap] = "map_impl", [HopScan] = "scan",
 		[HopAssociative] = "associative_scan", [HopInvoke] = "invoke_subgraph",
 		[HopPrint] = "print", [HopEffects] = "with_effects", [HopCustom] = "auto_functionalized_v2",
+		[HopFunction] = "autograd_function_apply",
 	};
 	static const char prefix[] = "higher_order.";
 
@@ -237,13 +238,13 @@ given(const Node *n, Arg *a, int most)
 	HopList part[4] = {{0}};
 	int count = 0;
 
-	if (k == HopCond || k == HopSwitch || k == HopInvoke)
+	if (k == HopCond || k == HopSwitch || k == HopInvoke || k == HopFunction)
 		part[0] = hop_operands(n);
 	if (k == HopWhile || k == HopWhileStack || k == HopScan || k == HopAssociative)
 		part[0] = hop_carried(n);
 	if (k == HopMap || k == HopScan || k == HopAssociative)
 		part[1] = hop_rows(n);
-	if (k != HopCond && k != HopSwitch && k != HopInvoke)
+	if (k != HopCond && k != HopSwitch && k != HopInvoke && k != HopFunction)
 		part[2] = hop_rest(n);
 	for (int p = 0; p < 3; p++)
 		for (int i = 0; i < part[p].n && count < most; i++)
@@ -416,6 +417,8 @@ hop_infer(Node *n)
 	for (int k = 0; k < ng; k++)
 		if (!graph_infer(g[k]))
 			return false;
+	if (kind == HopFunction)
+		ng = 1;
 	for (int k = 0; k < ng; k++)
 		if (!called(n, g[k], &r))
 			return false;

@@ -3,7 +3,7 @@
 #define HOP_H
 #include "ir/ir.h"
 
-enum hopkind { HopNone, HopCond, HopSwitch, HopWhile, HopWhileStack, HopMap, HopScan, HopAssociative, HopInvoke, HopPrint, HopEffects, HopCustom, NHop };
+enum hopkind { HopNone, HopCond, HopSwitch, HopWhile, HopWhileStack, HopMap, HopScan, HopAssociative, HopInvoke, HopPrint, HopEffects, HopCustom, HopFunction, NHop };
 enum { MaxHopGraphs = 64, MaxHopOperands = 512 };
 
 typedef struct HopList { const Arg *v; int n; } HopList;

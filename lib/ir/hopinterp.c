@@ -210,7 +210,7 @@ hop_interp(Node *n, const HopRun *r, Tensor *out, Arena *a)
 	switch (hop_kind(n->op)) {
 	case HopCond:   return branch(&p, out, "pred");
 	case HopSwitch: return branch(&p, out, "index");
-	case HopInvoke: return branch(&p, out, NULL);
+	case HopInvoke: case HopFunction: return branch(&p, out, NULL);
 	case HopPrint: case HopEffects: return print(&p);
 	case HopWhile: case HopWhileStack: return whileloop(&p, out);
 	case HopMap: case HopScan: case HopAssociative: return rowloop(&p, out);

@@ -338,7 +338,7 @@ invoke(Flow *f)
 	HopList ops = hop_operands(f->n);
 	int *in = NEWN(f->a, int, ops.n + 1);
 
-	if (hop_graphs(f->n, g) != 1 || !operands(f, ops, in))
+	if (hop_graphs(f->n, g) < 1 || !operands(f, ops, in))
 		return false;
 	bindsizes(f, g[0], 0, ops);
 	return call(f, g[0], in, ops.n, resultbufs(f, f->n->nout), f->n->nout);
@@ -676,7 +676,7 @@ flow_steps(Planning *w, Node *n)
 	switch (k) {
 	case HopCond:   return branches(&f, "pred", true);
 	case HopSwitch: return branches(&f, "index", false);
-	case HopInvoke: return invoke(&f);
+	case HopInvoke: case HopFunction: return invoke(&f);
 	case HopPrint: case HopEffects: return print(&f);
 	case HopCustom: return custom(&f);
 	case HopWhile: case HopWhileStack: return whileloop(&f, k == HopWhileStack);
