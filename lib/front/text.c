@@ -130,6 +130,20 @@ classes(Reader *r)
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
+/* Tangents make a joint graph, unless it is the backward part of one. */
+static bool
+isjoint(const Module *m)
+{
+	bool tangent = false;
+
+	for (int i = 0; i < m->in.n; i++) {
+		if (m->in.v[i].kind == InSaved)
+			return false;
+		tangent |= m->in.v[i].kind == InTangent;
+	}
+	return tangent;
+}
+
 /* What the pragmas say of inputs and outputs by their order. */
 static void
 names(Reader *r)
@@ -343,6 +357,7 @@ read_text(Ctx *cx, const File *f, const ReadOptions *opt)
 	if (!unsupported_report(cx, &r.unsup) || !ok || r.failed)
 		return NULL;
 	names(&r);
+	r.mod->train = isjoint(r.mod);
 	if (!weights(&r))
 		return NULL;
 	aliases(&r);
