@@ -101,9 +101,10 @@ option(Run *r, char **argv, int *i)
 		bool ok = number(v, &d) && d >= 1 && d <= 1024;
 		r->threads = ok ? (int)d : 1;
 		return ok;
-	} else if ((v = value(argv, i, "--seed")))
+	} else if ((v = value(argv, i, "--seed"))) {
 		r->seed = strtoull(v, NULL, 0);
-	else if ((v = value(argv, i, "--case")))
+		r->seeded = true;
+	} else if ((v = value(argv, i, "--case")))
 		r->cases = v;
 	else if ((v = value(argv, i, "--weights")))
 		vec_push(a, &r->weights, v);
@@ -257,7 +258,7 @@ run_library(Run *r)
 	if (!give_inputs(r, &c))
 		return ExitWrong;
 	r->in = tangents;
-	if (!call_prepare(&c, why, sizeof why) || (r->seeded && m->size >= sizeof *m && m->seed(c.ctx, r->seed, 0, NULL)) ||
+	if (!call_prepare(&c, why, sizeof why) || (r->seeded && m->size > offsetof(fxcc_module, rng) && m->seed(c.ctx, r->seed, 0, NULL)) ||
 	    !(r->grad ? run_train(r, &c, why, sizeof why) : call_forward(&c, why, sizeof why))) {
 		fprintf(stderr, "fxrun: %s\n", why);
 		return ExitWrong;
