@@ -157,8 +157,9 @@ static void
 inputs(Joint *j)
 {
 	const Module *m = j->m;
+	bool torch = m->meta && m->decomp == DecompTorch;
 
-	for (int i = 0; i < m->in.n; i++) {
+	for (int i = 0, at = 0; i < m->in.n; i++) {
 		const Input *in = &m->in.v[i];
 		Fx *x;
 
@@ -168,11 +169,12 @@ inputs(Joint *j)
 		x->tangent = in->kind == InTangent;
 		x->primal = !x->tangent && in->kind != InConst;
 		x->stat = in->kind == InParam || in->kind == InBuffer;
-		for (int k = 0; m->meta && k < m->meta->statics.n; k++)
-			x->stat |= m->meta->statics.v[k] == i && x->primal;
+		for (int k = 0; torch && k < m->meta->statics.n; k++)     /* natively they are handed over like any input */
+			x->stat |= m->meta->statics.v[k] == at && x->primal;
 		x->epilogue = in->requires_grad && !m->keepmut && input_written(m, in);
-		if (m->meta && i < m->meta->in.n)
-			x->epilogue &= m->meta->in.v[i].kind == MutatedOutGraph;
+		if (m->meta && at < m->meta->in.n)
+			x->epilogue &= m->meta->in.v[at].kind == MutatedOutGraph;
+		at++;
 	}
 }
 
