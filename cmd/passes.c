@@ -304,7 +304,9 @@ passes_step(Module *m, const Optimizer *opt, const Options *o)
 	Module *step = optimizer_module(m, opt);
 	Options only = *o;
 
-	if (step == NULL || !has_values(step))
+	bool text = o->stage && strcmp(o->stage, "step") == 0;
+
+	if (step == NULL || !(text || has_values(step)))
 		return NULL;
 	step->fastmath = m->fastmath;
 	step->rulesoff = m->rulesoff;
