@@ -349,11 +349,27 @@ print_plan(const void *p, Text *t)
 	plan_print(p, t);
 }
 
+/* What -fdecomp=torch keeps for texts has no code of its own. */
+static bool
+native_ops(Module *m)
+{
+	bool torch = m->decomp == DecompTorch;
+
+	m->decomp = DecompNative;
+	for (int i = 0; torch && i < m->sub.n; i++)
+		if (!pass_decompose(m->sub.v[i]))
+			return false;
+	return !torch || pass_decompose(m->main);
+}
+
 static bool
 lower(Job *j)
 {
 	const Options *o = &j->opt;
 
+	for (Module *m = j->mod; m; m = m->backward)
+		if (!native_ops(m))
+			return false;
 	emit_views(j->mod, o->copies == 1);
 	if (!pass_dce(j->mod->main))
 		return false;

@@ -79,7 +79,7 @@ isport(const Input *in)
 static int
 inkind(enum inkind k)
 {
-	return k == InUser ? FXCC_USER : k == InParam ? FXCC_PARAM : k == InBuffer ? FXCC_BUFFER : FXCC_CONST;
+	return k == InUser ? FXCC_USER : k == InParam ? FXCC_PARAM : k == InBuffer ? FXCC_BUFFER : k == InTangent ? FXCC_TANGENT : FXCC_CONST;
 }
 
 static bool
@@ -189,9 +189,12 @@ ports_in(Artifact *a, Entry *e)
 		const Input *in = &m->in.v[i];
 		if (!isport(in))
 			continue;
-		Str name = unique(a, e, c_identifier(a->cx, in->argname ? in->argname : in->name));
+		Str name = c_identifier(a->cx, in->argname ? in->argname : in->name);
+		if (in->kind == InTangent && in->target)       /* of one function for forward and backward */
+			name = intern_printf(a->cx, "g_%s", c_identifier(a->cx, in->target));
+		name = unique(a, e, name);
 		vec_push(a->a, &e->in, (Port){.name = name, .fqn = in->target, .type = in->val->type, .kind = inkind(in->kind), .index = i, .alias = -1,
-		                              .written = input_written(m, in)});
+		                              .written = in->kind != InTangent && input_written(m, in)});
 	}
 }
 
@@ -251,6 +254,29 @@ view(Artifact *a, Entry *e, const OutMeta *o, Port *p)
 		bug(a->cx, NOLOC, "output %s is a view of nothing", p->name);
 }
 
+static const Input *
+differentiated(const Artifact *a, const Output *o)
+{
+	for (int i = 0; i < a->mod->in.n; i++) {
+		const Input *in = &a->mod->in.v[i];
+		if (o->target && (in->name == o->target || (in->kind != InUser && in->target == o->target)))
+			return in;
+	}
+	return NULL;
+}
+
+static void
+gradient(Artifact *a, Entry *e, int i, const Type *t, bool optional)
+{
+	const Output *o = &e->mod->out.v[i];
+	const Input *in = differentiated(a, o);
+	Str of = in == NULL ? o->target : in->kind != InUser && in->target ? in->target : in->argname ? in->argname : in->name;
+	Str name = unique(a, e, intern_printf(a->cx, "g_%s", c_identifier(a->cx, of ? of : "input")));
+
+	vec_push(a->a, &e->out, (Port){.name = name, .fqn = of, .type = t, .kind = FXCC_GRAD, .index = i, .alias = in && optional ? forward_port(a, in) : -1,
+	                               .nth = -1, .optional = optional});
+}
+
 static bool
 isalias(enum outalias k)
 {
@@ -286,6 +312,8 @@ ports_out(Artifact *a, Entry *e)
 		enum outkind k = e->mod->out.v[i].kind;
 		if (k == ResUser || k == ResLoss || k == ResBase)
 			port_out(a, e, i, k == ResBase ? base++ : user++);
+		else if ((k == ResGradParam || k == ResGradUser) && result_type(a, e->mod, i))
+			gradient(a, e, i, result_type(a, e->mod, i), false);
 	}
 	for (int i = 0; i < e->out.n; i++) {
 		Port *p = &e->out.v[i];
@@ -355,17 +383,6 @@ tangents(Artifact *a, Entry *e, bool written)
 	}
 }
 
-static const Input *
-differentiated(const Artifact *a, const Output *o)
-{
-	for (int i = 0; i < a->mod->in.n; i++) {
-		const Input *in = &a->mod->in.v[i];
-		if (o->target && (in->name == o->target || (in->kind != InUser && in->target == o->target)))
-			return in;
-	}
-	return NULL;
-}
-
 static void
 gradients(Artifact *a, Entry *e)
 {
@@ -374,11 +391,7 @@ gradients(Artifact *a, Entry *e)
 		const Type *t = result_type(a, e->mod, i);
 		if ((o->kind != ResGradParam && o->kind != ResGradUser) || t == NULL || t->kind != TyTensor)
 			continue;
-		const Input *in = differentiated(a, o);
-		Str of = in == NULL ? o->target : in->kind != InUser && in->target ? in->target : in->argname ? in->argname : in->name;
-		Str name = unique(a, e, intern_printf(a->cx, "g_%s", c_identifier(a->cx, of ? of : "input")));
-		vec_push(a->a, &e->out, (Port){.name = name, .fqn = of, .type = t, .kind = FXCC_GRAD, .index = i, .alias = in ? forward_port(a, in) : -1,
-		                               .optional = true});
+		gradient(a, e, i, t, true);
 	}
 }
 
