@@ -171,9 +171,8 @@ inputs(Joint *j)
 		x->stat = in->kind == InParam || in->kind == InBuffer;
 		for (int k = 0; torch && k < m->meta->statics.n; k++)     /* natively they are handed over like any input */
 			x->stat |= m->meta->statics.v[k] == at && x->primal;
-		x->epilogue = in->requires_grad && !m->keepmut && input_written(m, in);
-		if (m->meta && at < m->meta->in.n)
-			x->epilogue &= m->meta->in.v[at].kind == MutatedOutGraph;
+		if (torch && at < m->meta->in.n)
+			x->epilogue = in->requires_grad && m->meta->in.v[at].kind == MutatedOutGraph && m->meta->in.v[at].data;
 		at++;
 	}
 }

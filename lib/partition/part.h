@@ -43,7 +43,7 @@ typedef struct Fx {
 	bool  output;           /* the output node reads it */
 	bool  primal, tangent, sym, live;
 	bool  stat;             /* a parameter or buffer: free to save */
-	bool  epilogue;         /* an input that the caller writes after the forward part */
+	bool  epilogue;         /* an input that PyTorch's caller writes after the forward part; ours is written by it */
 	bool  fw, bw, closure;  /* needed by forward's results; by backward's; depends on a tangent */
 	unsigned type;          /* Op... */
 	int   order;            /* among those with fw */
