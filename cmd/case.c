@@ -1,60 +1,60 @@
-/* case.c - read case directories and packs. */
+/* case.c - read case directories; packs are in casepack.c. */
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include "case.h"
+#include "casefile.h"
 
 /* ---- json helpers ---------------------------------------------------------------- */
 
-static Json *
-get(Ctx *cx, const Json *o, const char *key)
+Json *
+case_get(Ctx *cx, const Json *o, const char *key)
 {
 	return o ? json_get(o, intern_str(cx, key)) : NULL;
 }
 
-static const char *
-str(Ctx *cx, const Json *o, const char *key)
+const char *
+case_str(Ctx *cx, const Json *o, const char *key)
 {
-	Json *j = get(cx, o, key);
+	Json *j = case_get(cx, o, key);
 
 	return j && j->kind == JsonStr ? j->s : NULL;
 }
 
-static double
-num(Ctx *cx, const Json *o, const char *key)
+double
+case_num(Ctx *cx, const Json *o, const char *key)
 {
-	Json *j = get(cx, o, key);
+	Json *j = case_get(cx, o, key);
 
 	return j == NULL ? 0 : j->kind == JsonFloat ? j->f : j->kind == JsonInt ? (double)j->i : 0;
 }
 
-static int64_t
-integer(Ctx *cx, const Json *o, const char *key, int64_t dflt)
+int64_t
+case_int(Ctx *cx, const Json *o, const char *key, int64_t dflt)
 {
-	Json *j = get(cx, o, key);
+	Json *j = case_get(cx, o, key);
 
 	return j && j->kind == JsonInt ? j->i : dflt;
 }
 
-static bool
-truth(Ctx *cx, const Json *o, const char *key, bool dflt)
+bool
+case_truth(Ctx *cx, const Json *o, const char *key, bool dflt)
 {
-	Json *j = get(cx, o, key);
+	Json *j = case_get(cx, o, key);
 
 	return j && j->kind == JsonBool ? j->b : dflt;
 }
 
-static Json *
-parse_file(Ctx *cx, const char *path)
+Json *
+case_json(Ctx *cx, const char *path)
 {
 	File f;
 
 	return file_read(cx, path, &f) ? json_parse(cx, path, (const char *)f.data, f.size, true) : NULL;
 }
 
-static const char *
-join(Ctx *cx, const char *dir, const char *name)
+const char *
+case_join(Ctx *cx, const char *dir, const char *name)
 {
 	return arena_printf(ctx_arena(cx), "%s/%s", dir, name);
 }
@@ -64,7 +64,7 @@ join(Ctx *cx, const char *dir, const char *name)
 static int
 sizes(Ctx *cx, const Json *o, const char *key, int64_t *dim)
 {
-	Json *j = get(cx, o, key);
+	Json *j = case_get(cx, o, key);
 	int n = j && j->kind == JsonArray && j->n <= MaxRank ? j->n : 0;
 
 	for (int i = 0; i < n; i++)
@@ -72,12 +72,12 @@ sizes(Ctx *cx, const Json *o, const char *key, int64_t *dim)
 	return n;
 }
 
-static CaseTensor
-tensor_of(Ctx *cx, const Json *o)
+CaseTensor
+case_tensor(Ctx *cx, const Json *o)
 {
 	CaseTensor t = {0};
-	const char *dt = str(cx, o, "dtype");
-	Json *v = get(cx, o, "value");
+	const char *dt = case_str(cx, o, "dtype");
+	Json *v = case_get(cx, o, "value");
 
 	t.istensor = dt != NULL;
 	if (v && !t.istensor) {
@@ -88,7 +88,7 @@ tensor_of(Ctx *cx, const Json *o)
 	t.dt = dt ? dtype_parse(dt, strlen(dt)) : DtNone;
 	t.rank = sizes(cx, o, "shape", t.dim);
 	sizes(cx, o, "stride", t.stride);
-	t.storage = integer(cx, o, "storage", 0);
+	t.storage = case_int(cx, o, "storage", 0);
 	return t;
 }
 
@@ -105,31 +105,31 @@ npy_bytes(Ctx *cx, const char *path, enum dtype *dt)
 	return t.data ? t.data : (const uint8_t *)"";
 }
 
-static void
-tolerance(Ctx *cx, const Json *o, CaseWant *w)
+void
+case_tolerance(Ctx *cx, const Json *o, CaseWant *w)
 {
-	Json *tol = get(cx, o, "tol");
+	Json *tol = case_get(cx, o, "tol");
 
 	w->hastol = tol != NULL;
-	w->atol = num(cx, tol, "atol");
-	w->rtol = num(cx, tol, "rtol");
+	w->atol = case_num(cx, tol, "atol");
+	w->rtol = case_num(cx, tol, "rtol");
 }
 
 static CaseWant
 want_file(Ctx *cx, const char *dir, const Json *o)
 {
-	CaseWant w = {.eager = tensor_of(cx, o), .index = (int)integer(cx, o, "index", 0)};
-	const char *f = str(cx, o, "file"), *f64 = str(cx, o, "file64");
+	CaseWant w = {.eager = case_tensor(cx, o), .index = (int)case_int(cx, o, "index", 0)};
+	const char *f = case_str(cx, o, "file"), *f64 = case_str(cx, o, "file64");
 
 	if (f)
-		w.eager.data = npy_bytes(cx, join(cx, dir, f), &w.eager.dt);
+		w.eager.data = npy_bytes(cx, case_join(cx, dir, f), &w.eager.dt);
 	if (f64) {
 		w.ref = w.eager;
 		w.ref.dt = DtF64;                          /* f32 where there are many */
-		w.ref.data = npy_bytes(cx, join(cx, dir, f64), &w.ref.dt);
+		w.ref.data = npy_bytes(cx, case_join(cx, dir, f64), &w.ref.dt);
 	}
-	w.fqn = str(cx, o, "fqn");
-	tolerance(cx, o, &w);
+	w.fqn = case_str(cx, o, "fqn");
+	case_tolerance(cx, o, &w);
 	return w;
 }
 
@@ -148,20 +148,18 @@ splitmix(uint64_t seed, uint64_t i)
 static double
 generated(Ctx *cx, const Json *w, const char *gen, uint64_t i)
 {
-	uint64_t z = splitmix((uint64_t)integer(cx, w, "seed", 0), i);
+	uint64_t z = splitmix((uint64_t)case_int(cx, w, "seed", 0), i);
 
 	if (strcmp(gen, "const") == 0)
-		return num(cx, w, "value");
+		return case_num(cx, w, "value");
 	if (strcmp(gen, "int") == 0) {
-		int64_t lo = integer(cx, w, "lo", 0), hi = integer(cx, w, "hi", 1);
+		int64_t lo = case_int(cx, w, "lo", 0), hi = case_int(cx, w, "hi", 1);
 		return (double)(lo + (int64_t)(z % (uint64_t)(hi - lo)));
 	}
-	return (double)(float)((double)(float)num(cx, w, "mean") + (double)(float)num(cx, w, "scale") * ((double)(z >> 40) * 0x1p-23 - 1.0));
+	return (double)(float)((double)(float)case_num(cx, w, "mean") + (double)(float)case_num(cx, w, "scale") * ((double)(z >> 40) * 0x1p-23 - 1.0));
 }
 
-typedef struct StOut { Text head; Text data; bool any; } StOut;
-
-static void
+void
 st_add(StOut *s, const char *name, enum dtype dt, int rank, const int64_t *dim, const void *p, size_t bytes)
 {
 	static const char *const tag[NDtype] = {"BOOL", "U8", "I8", "I16", "I32", "I64", "U16", "U32", "U64", "F16", "BF16", "F32", "F64", "C64", "C64", "F8_E4M3", "F8_E5M2"};
@@ -174,7 +172,7 @@ st_add(StOut *s, const char *name, enum dtype dt, int rank, const int64_t *dim, 
 	s->any = true;
 }
 
-static void
+void
 st_done(Ctx *cx, StOut *s, CaseForm *f)
 {
 	Text t = {.arena = ctx_arena(cx)};
@@ -199,8 +197,8 @@ generate(Ctx *cx, const Json *weights, StOut *s)
 {
 	for (int i = 0; weights && i < weights->n; i++) {
 		const Json *w = weights->v[i];
-		const char *gen = str(cx, w, "gen");
-		CaseTensor t = tensor_of(cx, w);
+		const char *gen = case_str(cx, w, "gen");
+		CaseTensor t = case_tensor(cx, w);
 		int64_t n = 1;
 		if (gen == NULL)
 			continue;
@@ -239,7 +237,7 @@ export_pragmas(Ctx *cx, const char *pt2)
 static void
 range_pragmas(Ctx *cx, const Json *meta, Text *t)
 {
-	Json *range = get(cx, meta, "range_constraints");
+	Json *range = case_get(cx, meta, "range_constraints");
 
 	for (int i = 0; range && i < range->n; i++) {
 		long long lo, hi;
@@ -255,7 +253,7 @@ range_pragmas(Ctx *cx, const Json *meta, Text *t)
 static const char *
 text(Ctx *cx, const Json *o, const char *key)
 {
-	const char *s = str(cx, o, key);
+	const char *s = case_str(cx, o, key);
 
 	return s ? s : "";
 }
@@ -265,18 +263,18 @@ static const char *
 pragmas(Ctx *cx, const Json *meta, bool outputs)
 {
 	Text t = {.arena = ctx_arena(cx)};
-	Json *sig = get(cx, meta, "signature"), *in = get(cx, sig, "inputs"), *out = get(cx, sig, "outputs");
+	Json *sig = case_get(cx, meta, "signature"), *in = case_get(cx, sig, "inputs"), *out = case_get(cx, sig, "outputs");
 
 	text_add(&t, "#fxg 1\n");
 	for (int i = 0; in && i < in->n; i++) {
-		const char *target = str(cx, in->v[i], "target");
+		const char *target = case_str(cx, in->v[i], "target");
 		text_add(&t, "#fxg in %s %s", text(cx, in->v[i], "name"), text(cx, in->v[i], "kind"));
 		if (target)
 			text_add(&t, " \"%s\"", target);
 		text_add(&t, "\n");
 	}
 	for (int i = 0; outputs && out && i < out->n; i++) {
-		const char *target = str(cx, out->v[i], "target");
+		const char *target = case_str(cx, out->v[i], "target");
 		text_add(&t, "#fxg out %d %s", i, text(cx, out->v[i], "kind"));
 		if (target)
 			text_add(&t, " \"%s\"", target);
@@ -308,18 +306,18 @@ types_from_text(Ctx *cx, const char *path, CaseForm *f)
 static void
 constants_from_meta(Ctx *cx, const Json *meta, CaseForm *f)
 {
-	Json *in = get(cx, get(cx, meta, "runs")->v[0], "inputs"), *sig = get(cx, get(cx, meta, "signature"), "inputs");
+	Json *in = case_get(cx, case_get(cx, meta, "runs")->v[0], "inputs"), *sig = case_get(cx, case_get(cx, meta, "signature"), "inputs");
 	int user = 0;
 	Text t = {.arena = ctx_arena(cx)};
 
 	for (int i = 0; in && sig && i < sig->n; i++) {
-		const char *kind = str(cx, sig->v[i], "kind");
+		const char *kind = case_str(cx, sig->v[i], "kind");
 		if (kind == NULL || strcmp(kind, "USER_INPUT") != 0)
 			continue;
 		const Json *o = user < in->n ? in->v[user++] : NULL;
-		const Json *v = o ? get(cx, o, "value") : NULL;
-		const char *name = str(cx, sig->v[i], "name");
-		if (v == NULL || name == NULL || get(cx, o, "dtype"))
+		const Json *v = o ? case_get(cx, o, "value") : NULL;
+		const char *name = case_str(cx, sig->v[i], "name");
+		if (v == NULL || name == NULL || case_get(cx, o, "dtype"))
 			continue;
 		if (v->kind == JsonBool)
 			text_add(&t, "#fxg const %s %s\n", name, v->b ? "True" : "False");
@@ -338,8 +336,8 @@ constants_from_meta(Ctx *cx, const Json *meta, CaseForm *f)
 static void
 joint_form(Ctx *cx, const char *dir, const Json *meta, const CaseForm *like, Case *c)
 {
-	const char *path = join(cx, dir, "joint.fxg");
-	Json *sig = get(cx, get(cx, meta, "signature"), "inputs"), *w = get(cx, meta, "weights");
+	const char *path = case_join(cx, dir, "joint.fxg");
+	Json *sig = case_get(cx, case_get(cx, meta, "signature"), "inputs"), *w = case_get(cx, meta, "weights");
 	CaseForm f = *like;
 	JointInput *in;
 	File file;
@@ -349,9 +347,9 @@ joint_form(Ctx *cx, const char *dir, const Json *meta, const CaseForm *like, Cas
 		return;
 	in = NEWN(ctx_arena(cx), JointInput, sig->n + 1);
 	for (int i = 0; i < sig->n; i++) {
-		in[i] = (JointInput){.kind = text(cx, sig->v[i], "kind"), .fqn = str(cx, sig->v[i], "target")};
-		if (in[i].fqn && w && get(cx, w, in[i].fqn))
-			in[i].type = tensor_of(cx, get(cx, w, in[i].fqn));
+		in[i] = (JointInput){.kind = text(cx, sig->v[i], "kind"), .fqn = case_str(cx, sig->v[i], "target")};
+		if (in[i].fqn && w && case_get(cx, w, in[i].fqn))
+			in[i].type = case_tensor(cx, case_get(cx, w, in[i].fqn));
 		else if (!in[i].fqn && user < c->run.v[0].in.n)
 			in[i].type = c->run.v[0].in.v[user++];
 	}
@@ -369,14 +367,14 @@ static void
 model_forms(Ctx *cx, const char *dir, const Json *meta, bool train, Case *c)
 {
 	static const char *const name[] = {"model.pt2", "model.core.json", "graph.export.fxg", "graph.fxg", "graph.str.txt", "ep.txt"};
-	const char *st = join(cx, dir, "model.safetensors"), *pt2 = join(cx, dir, "model.pt2");
+	const char *st = case_join(cx, dir, "model.safetensors"), *pt2 = case_join(cx, dir, "model.pt2");
 	StOut gen = {.head = {.arena = ctx_arena(cx)}, .data = {.arena = ctx_arena(cx)}};
 	CaseForm made = {0};
 
-	generate(cx, get(cx, meta, "weights"), &gen);
+	generate(cx, case_get(cx, meta, "weights"), &gen);
 	st_done(cx, &gen, &made);
 	for (int i = 0; i < COUNT(name); i++) {
-		CaseForm f = {.kind = name[i], .path = join(cx, dir, name[i]), .safetensors = made.safetensors, .nsafetensors = made.nsafetensors};
+		CaseForm f = {.kind = name[i], .path = case_join(cx, dir, name[i]), .safetensors = made.safetensors, .nsafetensors = made.nsafetensors};
 		File file;
 		if (!file_exists(f.path))
 			continue;
@@ -396,7 +394,7 @@ model_forms(Ctx *cx, const char *dir, const Json *meta, bool train, Case *c)
 		if (i >= 2)
 			constants_from_meta(cx, meta, &f);
 		if (i == 4)
-			types_from_text(cx, join(cx, dir, "graph.fxg"), &f);
+			types_from_text(cx, case_join(cx, dir, "graph.fxg"), &f);
 		if (f.before && file_read(cx, f.path, &file)) {
 			f.text = (const char *)file.data;
 			f.ntext = file.size;
@@ -411,8 +409,8 @@ model_forms(Ctx *cx, const char *dir, const Json *meta, bool train, Case *c)
 static bool
 read_model_case(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
 {
-	Json *meta = parse_file(cx, join(cx, dir, "meta.json")), *runs;
-	const char *kind = str(cx, meta, "kind");
+	Json *meta = case_json(cx, case_join(cx, dir, "meta.json")), *runs;
+	const char *kind = case_str(cx, meta, "kind");
 	Case *c;
 
 	if (meta == NULL)
@@ -421,20 +419,20 @@ read_model_case(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
 		return true;
 	c = NEW(ctx_arena(cx), Case);
 	c->id = id;
-	runs = get(cx, meta, "runs");
+	runs = case_get(cx, meta, "runs");
 	for (int r = 0; runs && r < runs->n; r++) {
 		const Json *j = runs->v[r];
-		CaseRun run = {.deterministic = truth(cx, j, "deterministic", true)};
-		Json *in = get(cx, j, "inputs");
+		CaseRun run = {.deterministic = case_truth(cx, j, "deterministic", true)};
+		Json *in = case_get(cx, j, "inputs");
 		for (int i = 0; in && i < in->n; i++) {
-			CaseTensor t = tensor_of(cx, in->v[i]);
-			const char *f = str(cx, in->v[i], "file");
+			CaseTensor t = case_tensor(cx, in->v[i]);
+			const char *f = case_str(cx, in->v[i], "file");
 			if (t.istensor && f)
-				t.data = npy_bytes(cx, join(cx, dir, f), &t.dt);
+				t.data = npy_bytes(cx, case_join(cx, dir, f), &t.dt);
 			vec_push(ctx_arena(cx), &run.in, t);
 		}
-		Json *out = get(cx, j, "outputs"), *mi = get(cx, j, "mutated_inputs"), *mb = get(cx, j, "mutated_buffers");
-		Json *grad = train ? get(cx, j, "grads") : NULL;
+		Json *out = case_get(cx, j, "outputs"), *mi = case_get(cx, j, "mutated_inputs"), *mb = case_get(cx, j, "mutated_buffers");
+		Json *grad = train ? case_get(cx, j, "grads") : NULL;
 		for (int i = 0; out && i < out->n; i++)
 			vec_push(ctx_arena(cx), &run.out, want_file(cx, dir, out->v[i]));
 		for (int i = 0; mi && i < mi->n; i++)
@@ -447,221 +445,6 @@ read_model_case(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
 	}
 	model_forms(cx, dir, meta, train, c);
 	vec_push(ctx_arena(cx), list, c);
-	return true;
-}
-
-/* ---- packs ---------------------------------------------------------------------------------- */
-
-typedef struct Pack {
-	Ctx *cx;
-	Map data;                      /* key -> StEntry * */
-	const char *text;
-	Json *verified;
-	bool train;
-} Pack;
-
-static const uint8_t *
-pack_data(Pack *p, const char *key)
-{
-	StEntry *e = key ? map_get(&p->data, intern_str(p->cx, key)) : NULL;
-
-	return e ? e->data : NULL;
-}
-
-static CaseTensor
-pack_tensor(Pack *p, const Json *o)
-{
-	CaseTensor t = tensor_of(p->cx, o);
-
-	if (t.istensor)
-		t.data = pack_data(p, str(p->cx, o, "key"));
-	return t;
-}
-
-static CaseWant
-pack_want(Pack *p, const Json *o, int64_t id, int i, bool output)
-{
-	CaseWant w = {.eager = pack_tensor(p, o), .index = (int)integer(p->cx, o, output ? "index" : "input", i)};
-	StEntry *e = map_get(&p->data, intern_printf(p->cx, output ? "c%lld.ref%d" : "c%lld.mutref%d", (long long)id, i));
-
-	if (e) {
-		w.ref = w.eager;
-		w.ref.dt = e->dt;
-		w.ref.data = e->data;
-	}
-	w.fqn = str(p->cx, o, "fqn");
-	tolerance(p->cx, o, &w);
-	return w;
-}
-
-/* The text after `### case ID KIND`, up to the next such line. */
-static const char *
-pack_text(Pack *p, int64_t id, const char *kind, size_t *n)
-{
-	const char *head = arena_printf(ctx_arena(p->cx), "### case %lld %s", (long long)id, kind), *s = p->text, *end;
-
-	while ((s = strstr(s, head))) {
-		char c = s[strlen(head)];
-		if ((s == p->text || s[-1] == '\n') && (c == '\n' || c == ' '))
-			break;
-		s++;
-	}
-	if (s == NULL || (s = strchr(s, '\n')) == NULL)
-		return NULL;
-	s++;
-	end = strstr(s, "\n### case ");
-	*n = end ? (size_t)(end + 1 - s) : strlen(s);
-	return s;
-}
-
-static bool
-pack_verified(Pack *p, int64_t id, const char *kind)
-{
-	const char *v = p->verified ? str(p->cx, json_get(p->verified, intern_printf(p->cx, "%lld", (long long)id)), kind) : NULL;
-
-	return v && strcmp(v, "ok") == 0;
-}
-
-static void
-pack_weights(Pack *p, const Json *c, int64_t id, const char *kind, CaseForm *f)
-{
-	Ctx *cx = p->cx;
-	Json *w = get(cx, c, "weights"), *k = get(cx, c, "constants");
-	StOut s = {.head = {.arena = ctx_arena(cx)}, .data = {.arena = ctx_arena(cx)}};
-	Text t = {.arena = ctx_arena(cx)};
-
-	for (int i = 0; w && i < w->n; i++) {
-		const char *fqn = str(cx, w->v[i], "target"), *ph = str(cx, w->v[i], "placeholder"), *wk = str(cx, w->v[i], "kind");
-		StEntry *e = fqn ? map_get(&p->data, intern_printf(cx, "c%lld.w.%s", (long long)id, fqn)) : NULL;
-		if (ph && wk)
-			text_add(&t, fqn ? "#fxg in %s %s \"%s\"\n" : "#fxg in %s %s\n", ph, wk, fqn);
-		if (e)
-			st_add(&s, fqn, e->dt, e->rank, e->dim, e->data, e->bytes);
-	}
-	for (int i = 0; k && i < k->n; i++) {
-		const char *g = str(cx, k->v[i], "graph"), *name = str(cx, k->v[i], "name"), *key = str(cx, k->v[i], "key");
-		StEntry *e = key ? map_get(&p->data, intern_str(cx, key)) : NULL;
-		if (e && name && (g == NULL || strcmp(g, kind) == 0))
-			st_add(&s, name, e->dt, e->rank, e->dim, e->data, e->bytes);
-	}
-	if (t.n && strstr(f->text, "Graph signature:") == NULL)
-		f->before = arena_printf(ctx_arena(cx), "#fxg 1\n%s", t.s);
-	st_done(cx, &s, f);
-}
-
-/* Gradients lie beside their float64 references: c0.grad1, c0.rgrad1. */
-static CaseWant
-pack_grad(Pack *p, const Json *o)
-{
-	CaseWant w = {.eager = pack_tensor(p, o), .index = (int)integer(p->cx, o, "input", 0)};
-	const char *key = str(p->cx, o, "key"), *at = key ? strstr(key, ".grad") : NULL;
-	StEntry *e = at ? map_get(&p->data, intern_printf(p->cx, "%.*s.r%s", (int)(at - key), key, at + 1)) : NULL;
-
-	if (e) {
-		w.ref = w.eager;
-		w.ref.dt = e->dt;
-		w.ref.data = e->data;
-	}
-	w.fqn = str(p->cx, o, "fqn");
-	tolerance(p->cx, o, &w);
-	return w;
-}
-
-/* Placeholder k of a text, in order: what stands before its ':' or ','. */
-static const char *
-placeholder(Ctx *cx, const char *text, int k)
-{
-	const char *s = strstr(text, "def forward(self");
-	int depth = 0;
-	bool quoted = false;
-
-	for (s = s ? s + strlen("def forward(self") : ""; *s && *s != '\n' && !(*s == ')' && depth == 0 && !quoted); s++) {
-		if (*s == '"')
-			quoted = !quoted;
-		depth += quoted ? 0 : (*s == '[' || *s == '(') - (*s == ']' || *s == ')');
-		if (*s != ',' || depth || quoted || k-- > 0)
-			continue;
-		s += strspn(s, ", ");
-		return intern(cx, s, strcspn(s, ":,) "));
-	}
-	return NULL;
-}
-
-static void
-pack_backward(Pack *p, const Json *b, CaseRun *run, CaseForm *f)
-{
-	Ctx *cx = p->cx;
-	Json *ct = get(cx, b, "cotangents"), *grads = get(cx, b, "grads");
-
-	for (int i = 0; run && ct && i < ct->n; i++)
-		vec_push(ctx_arena(cx), &run->tangent, ((CaseWant){.eager = pack_tensor(p, ct->v[i]), .index = (int)integer(cx, ct->v[i], "output", i)}));
-	for (int i = 0; run && grads && i < grads->n; i++)
-		vec_push(ctx_arena(cx), &run->grad, pack_grad(p, grads->v[i]));
-	for (int i = 0; f && grads && i < grads->n; i++) {
-		const char *name = placeholder(cx, f->text, (int)integer(cx, grads->v[i], "input", i));
-		if (name)
-			vec_push(ctx_arena(cx), &f->option, arena_printf(ctx_arena(cx), "--wrt=%s", name));
-	}
-}
-
-static Case *
-pack_case(Pack *p, const Json *j, Str base)
-{
-	static const char *const kind[] = {"aten", "core", "export"};
-	Ctx *cx = p->cx;
-	Case *c = NEW(ctx_arena(cx), Case);
-	int64_t id = integer(cx, j, "id", 0);
-	CaseRun run = {.deterministic = truth(cx, j, "deterministic", true) && !truth(cx, j, "random", false)};
-	Json *in = get(cx, j, "inputs"), *out = get(cx, j, "outputs"), *mut = get(cx, j, "mutated");
-	Json *back = p->train ? get(cx, j, "backward") : NULL;
-
-	c->id = intern_printf(cx, "%s#%lld", base, (long long)id);
-	for (int i = 0; in && i < in->n; i++)
-		vec_push(ctx_arena(cx), &run.in, pack_tensor(p, in->v[i]));
-	for (int i = 0; out && i < out->n; i++)
-		vec_push(ctx_arena(cx), &run.out, pack_want(p, out->v[i], id, i, true));
-	for (int i = 0; mut && i < mut->n; i++) {
-		CaseWant w = pack_want(p, mut->v[i], id, i, false);
-		if (w.fqn)
-			vec_push(ctx_arena(cx), &run.mutbuf, w);
-		else
-			vec_push(ctx_arena(cx), &run.mutin, w);
-	}
-	if (back)
-		pack_backward(p, back, &run, NULL);
-	vec_push(ctx_arena(cx), &c->run, run);
-	for (int k = 0; k < COUNT(kind); k++) {
-		CaseForm f = {.kind = kind[k]};
-		if (!pack_verified(p, id, kind[k]) || (f.text = pack_text(p, id, kind[k], &f.ntext)) == NULL)
-			continue;
-		pack_weights(p, j, id, kind[k], &f);
-		if (back)
-			pack_backward(p, back, NULL, &f);
-		vec_push(ctx_arena(cx), &c->form, f);
-	}
-	return c;
-}
-
-static bool
-read_pack(Ctx *cx, const char *dir, Str base, int64_t only, bool train, CaseList *list)
-{
-	Pack p = {.cx = cx, .train = train};
-	Json *j = parse_file(cx, join(cx, dir, "cases.json")), *cases = get(cx, j, "cases");
-	File st, text;
-	StEntry *e;
-	int n;
-
-	if (cases == NULL || !file_read(cx, join(cx, dir, "data.safetensors"), &st) || !file_read(cx, join(cx, dir, "graphs.txt"), &text) ||
-	    !safetensors_read(cx, "data.safetensors", st.data, st.size, &e, &n))
-		return false;
-	for (int i = 0; i < n; i++)
-		map_put(ctx_arena(cx), &p.data, e[i].name, &e[i]);
-	p.text = (const char *)text.data;
-	if (file_exists(join(cx, dir, "verified.json")))
-		p.verified = parse_file(cx, join(cx, dir, "verified.json"));
-	for (int i = 0; i < cases->n; i++)
-		if ((only < 0 || integer(cx, cases->v[i], "id", -1) == only) && (!train || get(cx, cases->v[i], "backward")))
-			vec_push(ctx_arena(cx), list, pack_case(&p, cases->v[i], base));
 	return true;
 }
 
@@ -682,22 +465,22 @@ walk(Ctx *cx, const char *dir, Str id, bool train, CaseList *list)
 	DIR *d;
 	bool ok = true;
 
-	if (file_exists(join(cx, dir, "cases.json")))
-		return read_pack(cx, dir, id, -1, train, list);
-	if (file_exists(join(cx, dir, "meta.json")))
+	if (file_exists(case_join(cx, dir, "cases.json")))
+		return pack_read(cx, dir, id, -1, train, list);
+	if (file_exists(case_join(cx, dir, "meta.json")))
 		return read_model_case(cx, dir, id, train, list);
 	if ((d = opendir(dir)) == NULL) {
 		error(cx, NOLOC, "%s: no case, pack or directory", dir);
 		return false;
 	}
 	while ((e = readdir(d)))
-		if (e->d_name[0] != '.' && stat(join(cx, dir, e->d_name), &st) == 0 && S_ISDIR(st.st_mode))
+		if (e->d_name[0] != '.' && stat(case_join(cx, dir, e->d_name), &st) == 0 && S_ISDIR(st.st_mode))
 			vec_push(ctx_arena(cx), &sub, arena_printf(ctx_arena(cx), "%s", e->d_name));
 	closedir(d);
 	if (sub.n)
 		qsort(sub.v, (size_t)sub.n, sizeof *sub.v, byname);
 	for (int i = 0; i < sub.n; i++)
-		ok = walk(cx, join(cx, dir, sub.v[i]), *id ? intern_printf(cx, "%s/%s", id, sub.v[i]) : sub.v[i], train, list) && ok;
+		ok = walk(cx, case_join(cx, dir, sub.v[i]), *id ? intern_printf(cx, "%s/%s", id, sub.v[i]) : sub.v[i], train, list) && ok;
 	return ok;
 }
 
@@ -718,65 +501,6 @@ cases_find(Ctx *cx, const char *dir, bool train, CaseList *list)
 	base = strrchr(path, '/');
 	base = base ? base + 1 : path;
 	if (only >= 0)
-		return read_pack(cx, path, base, only, train, list);
+		return pack_read(cx, path, base, only, train, list);
 	return walk(cx, path, base, train, list);
-}
-
-/* ---- judging ------------------------------------------------------------------------------------ */
-
-static bool
-within(const CaseWant *w, double x, double r, double eager, double *err)
-{
-	double d = fabs(x - r);
-
-	if (x == eager || (isnan(x) && isnan(eager)))
-		return true;
-	if (!(d <= w->atol + w->rtol * fabs(r))) {
-		if (!(d <= *err))
-			*err = d;
-		return false;
-	}
-	return true;
-}
-
-bool
-case_passes(const CaseWant *w, enum dtype dt, int rank, const int64_t *dim, const void *out, bool deterministic, char *why, size_t nwhy)
-{
-	const CaseTensor *e = &w->eager;
-	size_t width = dtypeinfo[dt].bytes;
-	int64_t n = 1, bad = 0;
-	double err = 0;
-
-	if (dt != e->dt || rank != e->rank) {
-		snprintf(why, nwhy, "%s of rank %d, wanted %s of rank %d", dtypeinfo[dt].text, rank, dtypeinfo[e->dt].text, e->rank);
-		return false;
-	}
-	for (int d = 0; d < rank; d++) {
-		if (dim[d] != e->dim[d]) {
-			snprintf(why, nwhy, "size %d is %lld, wanted %lld", d, (long long)dim[d], (long long)e->dim[d]);
-			return false;
-		}
-		n *= dim[d];
-	}
-	if (!deterministic || n == 0)
-		return true;
-	if (e->data == NULL) {
-		snprintf(why, nwhy, "no expected values");
-		return false;
-	}
-	for (int64_t i = 0; i < n; i++) {
-		const uint8_t *x = (const uint8_t *)out + (size_t)i * width, *y = e->data + (size_t)i * width;
-		if (dt_float(dt) && w->hastol) {
-			double r = w->ref.data ? dt_load(w->ref.dt, w->ref.data + (size_t)i * dtypeinfo[w->ref.dt].bytes) : dt_load(dt, y);
-			bad += !within(w, dt_load(dt, x), r, dt_load(dt, y), &err);
-		} else if (dt_float(dt)) {
-			double a = dt_load(dt, x), b = dt_load(dt, y);
-			bad += !(a == b || (isnan(a) && isnan(b)));
-		} else {
-			bad += memcmp(x, y, width) != 0;
-		}
-	}
-	if (bad)
-		snprintf(why, nwhy, "%lld of %lld elements differ, max-err %.3g (atol %.3g)", (long long)bad, (long long)n, err, w->atol);
-	return bad == 0;
 }

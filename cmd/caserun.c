@@ -1,7 +1,69 @@
 /* caserun.c - load an artifact and run a case on it, through the generic entry. */
+#include <math.h>
 #include <stdlib.h>
 #include "artifact.h"
 #include "case.h"
+
+/* ---- one tensor ------------------------------------------------------------------ */
+
+static bool
+within(const CaseWant *w, double x, double r, double eager, double *err)
+{
+	double d = fabs(x - r);
+
+	if (x == eager || (isnan(x) && isnan(eager)))
+		return true;
+	if (!(d <= w->atol + w->rtol * fabs(r))) {
+		if (!(d <= *err))
+			*err = d;
+		return false;
+	}
+	return true;
+}
+
+bool
+case_passes(const CaseWant *w, enum dtype dt, int rank, const int64_t *dim, const void *out, bool deterministic, char *why, size_t nwhy)
+{
+	const CaseTensor *e = &w->eager;
+	size_t width = dtypeinfo[dt].bytes;
+	int64_t n = 1, bad = 0;
+	double err = 0;
+
+	if (dt != e->dt || rank != e->rank) {
+		snprintf(why, nwhy, "%s of rank %d, wanted %s of rank %d", dtypeinfo[dt].text, rank, dtypeinfo[e->dt].text, e->rank);
+		return false;
+	}
+	for (int d = 0; d < rank; d++) {
+		if (dim[d] != e->dim[d]) {
+			snprintf(why, nwhy, "size %d is %lld, wanted %lld", d, (long long)dim[d], (long long)e->dim[d]);
+			return false;
+		}
+		n *= dim[d];
+	}
+	if (!deterministic || n == 0)
+		return true;
+	if (e->data == NULL) {
+		snprintf(why, nwhy, "no expected values");
+		return false;
+	}
+	for (int64_t i = 0; i < n; i++) {
+		const uint8_t *x = (const uint8_t *)out + (size_t)i * width, *y = e->data + (size_t)i * width;
+		if (dt_float(dt) && w->hastol) {
+			double r = w->ref.data ? dt_load(w->ref.dt, w->ref.data + (size_t)i * dtypeinfo[w->ref.dt].bytes) : dt_load(dt, y);
+			bad += !within(w, dt_load(dt, x), r, dt_load(dt, y), &err);
+		} else if (dt_float(dt)) {
+			double a = dt_load(dt, x), b = dt_load(dt, y);
+			bad += !(a == b || (isnan(a) && isnan(b)));
+		} else {
+			bad += memcmp(x, y, width) != 0;
+		}
+	}
+	if (bad)
+		snprintf(why, nwhy, "%lld of %lld elements differ, max-err %.3g (atol %.3g)", (long long)bad, (long long)n, err, w->atol);
+	return bad == 0;
+}
+
+/* ---- inputs ---------------------------------------------------------------------- */
 
 /* An input in the memory layout that the case gives it. */
 static DLTensor *
@@ -202,7 +264,7 @@ bind_tangents(Bound *b, const CaseRun *r, char *why, size_t n)
 }
 
 static bool
-iszero(const DLTensor *t)
+allzero(const DLTensor *t)
 {
 	size_t n = t->dtype.bits / 8;
 
@@ -241,7 +303,7 @@ judge_gradients(Bound *b, const CaseRun *r, char *why, size_t n)
 		else
 			snprintf(name, sizeof name, "gradient of input %d", w->index);
 		if (t == NULL || !w->eager.istensor) {
-			if ((t == NULL && !w->eager.istensor) || (t && iszero(t)))
+			if ((t == NULL && !w->eager.istensor) || (t && allzero(t)))
 				continue;
 			snprintf(why, n, t ? "%s: None is wanted" : "%s: there is none", name);
 			return false;
