@@ -33,7 +33,8 @@ decompose_here(Graph *g)
 			continue;
 		if (!(ok = node_expand(n)))
 			break;
-		kept(a, &stay, op, before ? before->next : g->first, next);
+		if (g->mod->decomp == DecompTorch && op->torch)
+			kept(a, &stay, op, before ? before->next : g->first, next);
 		next = before ? before->next : g->first;
 		if (--budget == 0)
 			bug(g->cx, NOLOC, "the expansion of an operator does not end");
