@@ -75,6 +75,8 @@ typedef VEC(Pair) Pairs;
 /* What nodes are marked with. */
 typedef struct Marks { int acgraph; enum recompute recompute; bool backward; Str origin; } Marks;
 
+typedef struct Vmap Vmap;              /* vmap.c */
+
 typedef struct Reader {
 	Ctx   *cx;
 	Arena *a;
@@ -101,6 +103,7 @@ typedef struct Reader {
 	Marks  region;                 /* the checkpoint around what is read ... */
 	Marks  comment;                /* ... and what a comment says of the nodes below it */
 	int    nregion;                /* checkpointed regions seen */
+	Vmap  *vmap;                   /* innermost; NULL: none */
 } Reader;
 
 /* One function being read. */
@@ -186,6 +189,10 @@ int     tv_position(Fn *, const Tv *idx, int n);            /* of a list of n; -
 bool    tv_call(Fn *, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_method(Fn *, Str name, const Tv *self, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_getattr(Fn *, const Tv *, Str name, Tv *);
+/* vmap.c */
+bool    tv_vmap(Fn *, const char *name, const Tv *pos, int npos, Tv *);
+Val    *vmap_value(Fn *, Val *);                            /* as a value of the graph that is read */
+bool    vmap_known(Fn *, Val *);                            /* fn_known in the graph of the value */
 /* torchcustom.c: an operator that is in no table, as "gold.addone_" */
 bool    tv_custom(Fn *, Str name, const Tv *pos, int npos, const Tv *kw, int nkw, Tv *);
 bool    tv_functionalized(Fn *, Str name, const Str *key, const Tv *kw, int nkw, Tv *);

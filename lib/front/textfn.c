@@ -258,11 +258,15 @@ fn_known(Fn *f, Val *v)
 
 	if (v->type)
 		return true;
+	if (v->def->graph != f->g)
+		return vmap_known(f, v);
 	for (; n; n = n->next) {
 		bool known = true;
 
 		for (int i = 0; i < n->nout; i++)
 			known = known && n->out[i].type;
+		if (!known)
+			node_follow(n);
 		if (!known && !node_infer(n))
 			return false;
 		r->known = n;

@@ -425,6 +425,8 @@ tv_call(Fn *f, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, in
 			unsupported_add(f->r->cx, &f->r->unsup, fn + 10, f->loc);
 		return true;
 	}
+	if (tv_starts(fn, "torch._functorch.predispatch."))
+		return tv_vmap(f, fn + strlen("torch._functorch.predispatch."), pos, npos, out);
 	if (tv_starts(fn, "torch.ops.higher_order."))
 		return tv_hop(f, fn + strlen("torch.ops.higher_order."), pos, npos, key, kw, nkw, out);
 	if (tv_starts(fn, "torch.ops."))

@@ -123,7 +123,7 @@ tv_arg(Fn *f, const Tv *v, Arg *out)
 	case TvArg:
 		*out = v->arg;
 		if (v->arg.kind == ArgVal)               /* each use is its own link */
-			*out = arg_val(v->arg.use->val);
+			*out = arg_val(vmap_value(f, v->arg.use->val));
 		return true;
 	case TvList:
 		l = NEWN(f->r->a, Arg, v->n + 1);
@@ -135,7 +135,7 @@ tv_arg(Fn *f, const Tv *v, Arg *out)
 	case TvNode:
 		l = NEWN(f->r->a, Arg, v->node->nout + 1);
 		for (int i = 0; i < v->node->nout; i++)
-			l[i] = arg_val(&v->node->out[i]);
+			l[i] = arg_val(vmap_value(f, &v->node->out[i]));
 		*out = (Arg){.kind = ArgList, .list = {l, v->node->nout}};
 		return true;
 	case TvDict:                                     /* options: pairs of name and value */
