@@ -64,6 +64,8 @@ node_composite(const Node *n)
 	const OpDef *op = n->op;
 	bool torch = torchlike(n->graph);
 
+	if (torch && op->flags & OP(Through))
+		return true;
 	if (op->expand == NULL || op->flags & (OP(Opaque) | OP(Leaf)))
 		return false;
 	if (!torch && !n->graph->mod->train)

@@ -96,7 +96,8 @@ typedef struct Param {
 	X(Dynamic, "dynamic")          /* the size of the result depends on data */ \
 	X(Hop, "hop")                  /* takes sub-graphs */                  \
 	X(Opaque, "opaque")            /* keep as a whole: lower has its own way */ \
-	X(Fast, "fast")
+	X(Fast, "fast")                                                        \
+	X(Through, "through")          /* -fdecomp=torch: autograd sees what the torch line makes of it */
 enum opflag {
 #define X(f, text) OpFlag##f,
 	OPFLAGS(X)
@@ -334,6 +335,7 @@ const OpDef *op_overload(Ctx *, const char *packet, const Arg *pos, int npos, co
 
 bool    node_infer(Node *);                        /* set the types of its results; reports */
 bool    graph_infer(Graph *);                      /* all; checks annotations */
+void    node_follow(Node *);                       /* after x.t_() it reads t_, which has the sizes that x has now */
 /* Replace a node by its table's `expand`; false: it has none, or an error (reported). */
 bool    node_expand(Node *);
 /* Is it to be expanded before anything looks at views and derivatives (composite), and in the end?
