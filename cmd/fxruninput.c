@@ -93,20 +93,22 @@ from_file(Run *r, const Slot *s, const char *path, Tensor *t)
 static bool
 one(Run *r, const Slot *s, int place, const char *word, Tensor *t)
 {
-	char *end;
+	char *end, *fend;
 	int64_t k;
+	double f;
 
 	if (isfill(word))
 		return fill(r, s, place, word, t);
 	k = strtoll(word, &end, 0);
-	if (*word && *end == '\0') {
+	f = strtod(word, &fend);
+	if (*word && (*end == '\0' || (*fend == '\0' && !dt_int(s->dt)))) {
 		if (s->rank || dtypeinfo[s->dt].kind == KindComplex)
 			return complain("%s: %s is a number, a tensor is wanted", s->name, word);
 		fill(r, s, place, "zeros", t);
 		if (dt_int(s->dt))
 			tensor_seti(t, 0, k);
 		else
-			tensor_set(t, 0, (double)k);
+			tensor_set(t, 0, f);
 		return true;
 	}
 	return from_file(r, s, word, t);

@@ -36,7 +36,7 @@ load(Run *r)
 static Slot
 slot_of(Ctx *cx, const char *name, const Type *t)
 {
-	Slot s = {.name = name, .dt = t->kind == TyTensor ? t->dt : DtI64, .isint = t->kind == TySym,
+	Slot s = {.name = name, .dt = t->kind == TyTensor ? t->dt : t->sym->isfloat ? DtF64 : DtI64, .isint = t->kind == TySym,
 	          .rank = t->kind == TyTensor ? t->rank : 0};
 
 	for (int d = 0; d < s.rank; d++) {

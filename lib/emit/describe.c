@@ -37,7 +37,7 @@ static void
 put_info(Tab *t, const Info *i, const char *dim)
 {
 	bool tensor = i->type->kind == TyTensor;
-	DLDataType d = fxrt_dltype(tensor ? (int)i->type->dt : DtI64);
+	DLDataType d = fxrt_dltype(tensor ? (int)i->type->dt : i->type->sym->isfloat ? DtF64 : DtI64);
 
 	data_begin(t->d);
 	data_str(t->d, i->name);

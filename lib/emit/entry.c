@@ -104,9 +104,9 @@ c_simple(const Artifact *a, Text *t)
 
 	text_add(t, "\tint64_t size[%d];\n\tconst void *in[%d];\n\tvoid *out[%d];\n\n", a->nsize + 1, in->n + 1, out->n + 1);
 	for (int i = 0; i < a->nsize; i++)
-		text_add(t, "\tsize[%d] = %s;\n", i, c_identifier(a->cx, a->sym.v[i]->name));
+		text_add(t, a->sym.v[i]->isfloat ? "\tmemcpy(&size[%d], &%s, 8);\n" : "\tsize[%d] = %s;\n", i, c_identifier(a->cx, a->sym.v[i]->name));
 	for (int i = 0; i < in->n; i++)
-		text_add(t, "\tin[%d] = %s;\n", i, in->v[i].name);
+		text_add(t, "\tin[%d] = %s;\n", i, port_issize(&in->v[i]) ? "0" : in->v[i].name);
 	for (int i = 0; i < out->n; i++)
 		text_add(t, "\tout[%d] = %s;\n", i, out->v[i].name);
 	text_add(t, "\tsize[%d] = 0;\n\tin[%d] = 0;\n\tout[%d] = 0;\n", a->nsize, in->n, out->n);
@@ -136,9 +136,13 @@ entry_simple_params(const Artifact *a, Text *t)
 	const char *sep = "";
 
 	for (int i = 0; i < a->nsize; i++, sep = ", ")
-		text_add(t, "%sint64_t %s", sep, c_identifier(a->cx, a->sym.v[i]->name));
-	for (int i = 0; i < in->n; i++, sep = ", ")
+		text_add(t, "%s%s %s", sep, size_ctype(a->sym.v[i]), c_identifier(a->cx, a->sym.v[i]->name));
+	for (int i = 0; i < in->n; i++) {
+		if (port_issize(&in->v[i]))
+			continue;
 		text_add(t, "%s%s%s *%s", sep, in->v[i].written ? "" : "const ", port_ctype(&in->v[i]), in->v[i].name);
+		sep = ", ";
+	}
 	for (int i = 0; i < out->n; i++, sep = ", ")
 		text_add(t, "%s%s *%s", sep, port_ctype(&out->v[i]), out->v[i].name);
 	if (*sep == '\0')
@@ -232,14 +236,16 @@ llvm_wrapper(const Artifact *a, const L *l, const Wrapper *w)
 	LLVMDisposeBuilder(b);
 }
 
+/* Parameters of fn from *next on, as an array of n; NULL stands for those of ports that are sizes. */
 static LLVMValueRef
-array_of(const L *l, LLVMBuilderRef b, LLVMTypeRef t, LLVMValueRef fn, unsigned first, int n)
+array_of(const L *l, LLVMBuilderRef b, LLVMTypeRef t, LLVMValueRef fn, unsigned *next, int n, const Ports *p)
 {
 	LLVMValueRef a = LLVMBuildArrayAlloca(b, t, LLVMConstInt(l->i64, (unsigned)n + 1, false), "");
 
 	for (int i = 0; i < n; i++) {
 		LLVMValueRef at = LLVMConstInt(l->i64, (unsigned)i, false);
-		LLVMBuildStore(b, LLVMGetParam(fn, first + (unsigned)i), LLVMBuildGEP2(b, t, a, &at, 1, ""));
+		LLVMValueRef v = p && port_issize(&p->v[i]) ? LLVMConstNull(t) : LLVMGetParam(fn, (*next)++);
+		LLVMBuildStore(b, v, LLVMBuildGEP2(b, t, a, &at, 1, ""));
 	}
 	return a;
 }
@@ -248,22 +254,26 @@ static void
 llvm_simple(const Artifact *a, const L *l)
 {
 	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
-	int n = a->nsize + in->n + out->n;
-	LLVMTypeRef *par = NEWN(a->a, LLVMTypeRef, n + 1), ft;
+	int n = 0;
+	unsigned next = 0;
+	LLVMTypeRef *par = NEWN(a->a, LLVMTypeRef, a->nsize + in->n + out->n + 1), ft;
 	LLVMBuilderRef b = LLVMCreateBuilderInContext(l->lc);
 	LLVMValueRef fn, arg[4], rt;
 
-	for (int i = 0; i < n; i++)
-		par[i] = i < a->nsize ? l->i64 : l->p;
+	for (int i = 0; i < a->nsize; i++)
+		par[n++] = a->sym.v[i]->isfloat ? l->f64 : l->i64;
+	for (int i = 0; i < in->n + out->n; i++)
+		if (i >= in->n || !port_issize(&in->v[i]))
+			par[n++] = l->p;
 	fn = LLVMAddFunction(l->mod, a->opt->prefix, LLVMFunctionType(l->i32, par, (unsigned)n, false));
 	ft = LLVMFunctionType(l->i32, (LLVMTypeRef[]){l->p, l->p, l->p, l->p}, 4, false);
 	rt = LLVMAddFunction(l->mod, "fxrt_simple", ft);
 	LLVMSetVisibility(rt, LLVMHiddenVisibility);
 	LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(l->lc, fn, ""));
 	arg[0] = LLVMGetNamedGlobal(l->mod, arena_printf(a->a, "%smodel", a->p));
-	arg[1] = array_of(l, b, l->i64, fn, 0, a->nsize);
-	arg[2] = array_of(l, b, l->p, fn, (unsigned)a->nsize, in->n);
-	arg[3] = array_of(l, b, l->p, fn, (unsigned)(a->nsize + in->n), out->n);
+	arg[1] = array_of(l, b, l->i64, fn, &next, a->nsize, NULL);
+	arg[2] = array_of(l, b, l->p, fn, &next, in->n, in);
+	arg[3] = array_of(l, b, l->p, fn, &next, out->n, NULL);
 	LLVMBuildRet(b, LLVMBuildCall2(b, ft, rt, arg, 4, ""));
 	LLVMDisposeBuilder(b);
 }

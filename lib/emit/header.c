@@ -197,16 +197,17 @@ structs(Artifact *a, Text *t)
 	text_add(t, "typedef struct %s_ctx %s_ctx;\n", p, p);
 	text_add(t, "typedef struct %s_dims {", p);
 	for (int i = 0; i < a->nsize; i++)
-		text_add(t, " int64_t %s;", c_identifier(a->cx, a->sym.v[i]->name));
+		text_add(t, " %s %s;", size_ctype(a->sym.v[i]), c_identifier(a->cx, a->sym.v[i]->name));
 	text_add(t, "%s } %s_dims;\n", a->nsize ? "" : " char unused;", p);
 	text_add(t, "typedef struct %s_fwd {\n", p);
 	if (a->nsize)
 		text_add(t, "    %s_dims dims;\n", p);
 	for (int i = 0; i < in->n; i++)
-		member(a, t, &in->v[i], !in->v[i].written, in->v[i].written ? ", mutated in place" : "");
+		if (!port_issize(&in->v[i]))
+			member(a, t, &in->v[i], !in->v[i].written, in->v[i].written ? ", mutated in place" : "");
 	for (int i = 0; i < out->n; i++)
 		member(a, t, &out->v[i], false, out->v[i].viewof ? ", a view: copied, or NULL" : ", written");
-	if (in->n + out->n == 0)
+	if (in->n + out->n + a->nsize == 0)
 		text_add(t, "    char unused;\n");
 	text_add(t, "} %s_fwd;\n", p);
 	if (b) {

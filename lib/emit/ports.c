@@ -53,10 +53,28 @@ unique(const Artifact *a, const Entry *e, Str name)
 	}
 }
 
+bool
+port_issize(const Port *p)
+{
+	return p->type->kind == TySym;
+}
+
+const char *
+size_ctype(const Sym *s)
+{
+	return s->isfloat ? "double" : "int64_t";
+}
+
+enum dtype
+port_dtype(const Port *p)
+{
+	return !port_issize(p) ? p->type->dt : p->type->sym->isfloat ? DtF64 : DtI64;
+}
+
 const char *
 port_ctype(const Port *p)
 {
-	return p->type->kind == TySym ? "int64_t" : dtypeinfo[p->type->dt].cname;
+	return port_issize(p) ? size_ctype(p->type->sym) : dtypeinfo[p->type->dt].cname;
 }
 
 /* ---- arguments -------------------------------------------------------------------- */

@@ -307,11 +307,11 @@ put_port(Tab *t, const Port *p, int i, bool out)
 
 	data_begin(t->d);
 	data_str(t->d, p->name);
-	data_int(t->d, 32, tensor ? (int)p->type->dt : DtI64);
+	data_int(t->d, 32, (int)port_dtype(p));
 	data_int(t->d, 32, tensor ? p->type->rank : 0);
 	data_ptr(t->d, tensor && p->type->rank ? tab_ename(t, arena_printf(t->a->a, "%sdim%d", kind, i)) : NULL, 0);
 	data_ptr(t->d, strided(t, p, out) ? tab_ename(t, arena_printf(t->a->a, "%sstride%d", kind, i)) : NULL, 0);
-	tab_expr(t, out && !tensor ? p->type->sym : NULL);
+	tab_expr(t, tensor ? NULL : p->type->sym);
 	data_int(t->d, 32, p->alias);
 	data_int(t->d, 32, p->written);
 	data_int(t->d, 32, p->absent);

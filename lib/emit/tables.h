@@ -98,6 +98,10 @@ const Entry *artifact_entry(const Artifact *, int kind);   /* NULL */
 size_t artifact_ctxsize(const Artifact *);
 /* How the C function writes the type of a port: "float", "int64_t", "uint16_t". */
 const char *port_ctype(const Port *);
+enum dtype port_dtype(const Port *);
+/* A size or a number: an argument of the C functions by value, among the sizes. */
+bool  port_issize(const Port *);
+const char *size_ctype(const Sym *);                   /* "int64_t", "double" */
 Str   c_identifier(Ctx *, const char *);
 const char *artifact_target(const Artifact *);
 #endif

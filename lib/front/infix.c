@@ -285,6 +285,8 @@ size_var(Ctx *cx, const char *name, size_t n)
 
 	if (n > 1 && name[0] == 'z')
 		lo = INT64_MIN;
+	if (n > 2 && name[0] == 'z' && (name[1] == 'f' || name[1] == 'u'))             /* zf0, zuf0: numbers */
+		return sym_floatvar(cx, intern(cx, name, n));
 	return sym_var(cx, intern(cx, name, n), lo, INT64_MAX);
 }
 

@@ -904,6 +904,11 @@ enter(Run *r, Node *n, const Tensor *t)
 	const Type *ty = n->out[0].type;
 	int64_t k;
 
+	if (ty->kind == TySym && ty->sym->kind == SymVar && ty->sym->isfloat) {
+		vec_push(r->a, &r->var, ty->sym);
+		vec_push(r->a, &r->num, sym_float(r->cx, tensor_get(t, 0)));
+		return true;
+	}
 	if (ty->kind == TySym) {
 		if (ty->sym->kind == SymVar && !sym_eval(ty->sym, look, r, &k))
 			bind(r, ty->sym, tensor_geti(t, 0));

@@ -340,7 +340,8 @@ sizeref(Gen *g, const Sym *var)
 		;
 	if (i == g->k->sym.n)
 		vec_push(g->a, &g->k->sym, var);
-	return gen_ins(g, (KIns){.op = KSize, .dt = DtI64, .lanes = 1, .i = i});
+	KRef r = gen_ins(g, (KIns){.op = KSize, .dt = DtI64, .lanes = 1, .i = i});
+	return var->isfloat ? gen_ins(g, (KIns){.op = KBits, .dt = DtF64, .lanes = 1, .a = r}) : r;   /* a number: its bits */
 }
 
 static const struct { uint8_t sc, arity; bool cmp; } symop[NSymFn] = {

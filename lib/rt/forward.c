@@ -185,7 +185,7 @@ fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *s
 static int
 given(fxrt_run *r, const fxrt_port *p, const void *ptr, int i)
 {
-	if (ptr || fxrt_port_bytes(p, r->sym, &r->bad) == 0)
+	if (ptr || p->value || fxrt_port_bytes(p, r->sym, &r->bad) == 0)
 		return 0;
 	if (r->err)
 		r->err->index = i;
@@ -226,13 +226,16 @@ fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *e)
 {
 	fxrt_run r;
 	int rc = forward_start(&r, ctx, e);
+	void *in[FxrtMaxBuf];
 
 	if (rc)
 		return rc;
 	if (args == NULL)
 		return fxrt_fail(e, FXCC_EARG, NULL, "no arguments");
 	void *const *ptr = (void *const *)((const char *)args + sizeof(int64_t) * (size_t)count_sizes(r.cx->model));
-	return run_pointers(ctx, args, ptr, ptr + r.en->nin, saved, e);
+	for (int i = 0; i < r.en->nin; i++)                /* sizes stand in front, not here */
+		in[i] = r.en->in[i].value ? NULL : *ptr++;
+	return run_pointers(ctx, args, in, ptr, saved, e);
 }
 
 /* ---- the simple entry ------------------------------------------------------------ */

@@ -72,7 +72,7 @@ typedef struct fxrt_port {
 	int32_t dtype, rank;
 	const int64_t *const *dim;
 	const int64_t *const *stride;  /* what the code expects; NULL: row-major */
-	const int64_t *value;          /* an output that is a size: its value; else NULL */
+	const int64_t *value;          /* a size or number: its value; a tensor: NULL */
 	int32_t alias;                 /* output: the input whose value it is, -1 */
 	int32_t written;               /* input: 1 if it is written back */
 	int32_t absent;                /* input: FxrtNeeded ... */
