@@ -158,7 +158,8 @@ pop(Heap *h)
 /* ---- used far apart --------------------------------------------------------------------- */
 
 /* A key is 2*number + (reached by a fusible edge); in: which of the two were pushed this round. */
-typedef struct Scan { Heap heap; int *in; int round; } Scan;
+/* next: from a place on, the next node that cannot be fused with all that it reads. */
+typedef struct Scan { Heap heap; int *in; int round; int *next; } Scan;
 
 /* The first use, going down from the users of i, that cannot be fused with what is before it. */
 static int
@@ -166,6 +167,8 @@ unfusible(const Joint *j, int i, int last, Scan *s)
 {
 	const Fx *x = &j->v[i];
 
+	if (s->next[i + 1] > last)
+		return last;
 	s->heap.n = 0;
 	s->round += 4;
 	for (int k = 0; k < x->nuser; k++)
@@ -192,12 +195,30 @@ unfusible(const Joint *j, int i, int last, Scan *s)
 	return last;
 }
 
+static int *
+barriers(const Joint *j)
+{
+	int *next = NEWN(j->a, int, j->n + 2);
+
+	for (int i = 0; i < j->n; i++)
+		for (int k = 0; j->v[i].fw && k < j->v[i].nuser; k++) {
+			int u = j->user[j->v[i].user + k];
+
+			if (j->v[u].fw && !fx_fusible(j, i, u))
+				next[u] = u;
+		}
+	next[j->n] = next[j->n + 1] = j->n;
+	for (int i = j->n - 1; i >= 0; i--)
+		next[i] = next[i] == i && i > 0 ? i : next[i + 1];
+	return next;
+}
+
 /* A value read nearby and, beyond something that cannot be fused, far away: the far reader could
  * not be fused with the near one when both are computed again. */
 static void
 apart(Joint *j, bool (*ban)(void *, int, const char *), void *arg, const Cut *c)
 {
-	Scan s = {.heap = {.a = j->a}, .in = NEWN(j->a, int, j->n)};
+	Scan s = {.heap = {.a = j->a}, .in = NEWN(j->a, int, j->n), .next = barriers(j)};
 
 	for (int i = 0; i < j->n; i++) {
 		const Fx *x = &j->v[i];
