@@ -40,19 +40,34 @@ read_beyond(const Joint *j, const Fx *x, int last)
 	return false;
 }
 
+static void
+want(void *arg, int i)
+{
+	((bool *)arg)[i] = true;
+}
+
+/* Under recompute_views what a view is of is saved in its place. */
 void
 choose_default(Joint *j, Cut *c)
 {
 	int last = boundary(j);
+	bool *wanted = NEWN(j->a, bool, j->n + 1);
 
 	*c = (Cut){.why = NEWN(j->a, const char *, j->n + 1), .cannot = NEWN(j->a, const char *, j->n + 1),
 	           .weight = NEWN(j->a, int64_t, j->n + 1)};
-	for (int i = 0; i <= last; i++) {
+	for (int i = last; i >= 0; i--) {
 		const Fx *x = &j->v[i];
 
 		if (x->tangent || !x->val || !x->live || (x->node->op == &opplaceholder && !x->primal))
-			continue;
-		if (x->sym || x->node->recompute == MustSave || (read_beyond(j, x, last) && !fx_mustrecompute(x)))
-			vec_push(j->a, &c->saved, i);
+			wanted[i] = false;
+		else if (x->sym || x->node->recompute == MustSave || (read_beyond(j, x, last) && !fx_mustrecompute(x)))
+			wanted[i] = true;
+		if (wanted[i] && j->o->recompute_views && x->type & OpViewList && x->tuple < 0) {
+			wanted[i] = false;
+			node_reads(j, x->node, want, wanted);
+		}
 	}
+	for (int i = 0; i <= last; i++)
+		if (wanted[i])
+			vec_push(j->a, &c->saved, i);
 }

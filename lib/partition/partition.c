@@ -179,6 +179,23 @@ states(Module *m)
 
 /* ---- the whole ------------------------------------------------------------------------- */
 
+/* Forward has no tangents. */
+static bool
+resultsof(const Joint *j)
+{
+	const Arg *list = &j->g->last->arg[0];
+
+	for (int i = 0; i < list->list.n; i++) {
+		const Val *v = list->list.v[i].kind == ArgVal ? list->list.v[i].use->val : NULL;
+
+		if (!v || res_isgrad(&j->m->out.v[i]) || !j->v[j->of[v->id]].closure)
+			continue;
+		error(j->cx, v->def->loc, "%s is a result of the forward part, but depends on a tangent", v->name);
+		return false;
+	}
+	return true;
+}
+
 static bool
 cut(Module *m, const PartOptions *o, Arena *a)
 {
@@ -190,6 +207,8 @@ cut(Module *m, const PartOptions *o, Arena *a)
 	if (!regions(m, a, o) || !tidy(m, mincut) || !tidy_tags(m, !mincut))
 		return false;
 	j = joint_new(m, a, o);
+	if (!resultsof(j))
+		return false;
 	taken = owned(j);
 	if (!mincut)
 		choose_default(j, &c);

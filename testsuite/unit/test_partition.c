@@ -449,7 +449,7 @@ random_graphs(void)
 	for (int i = 0; i < 600; i++) {
 		uint32_t start = seed;
 		Module *joint = random_joint(), *m;
-		PartOptions o = {.how = i % 6 == 4 ? PartDefault : PartMincut, .budget = budget[i % 6], .aggressive = i % 6 == 5,
+		PartOptions o = {.how = i % 7 == 4 ? PartDefault : PartMincut, .budget = budget[i % 6], .aggressive = i % 6 == 5,
 		                 .recompute_views = i % 2};
 
 		seed = start;
