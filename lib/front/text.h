@@ -92,6 +92,7 @@ typedef struct Reader {
 	VEC(Str) outname;              /* keys of a returned dict; NULL elements */
 	Map    attr;                   /* path -> Val */
 	Map    taken;                  /* Val, Node: those that have the text's name */
+	Map    reshaped;               /* Val -> Val: what x is after x.t_() */
 	Pairs  weights, alias, frozen, consts, argname, resname, guard, wrt, nonleaf;
 	VEC(StorageLine) storage;
 	bool   failed;

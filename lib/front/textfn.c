@@ -265,8 +265,6 @@ fn_known(Fn *f, Val *v)
 
 		for (int i = 0; i < n->nout; i++)
 			known = known && n->out[i].type;
-		if (!known)
-			node_follow(n);
 		if (!known && !node_infer(n))
 			return false;
 		r->known = n;

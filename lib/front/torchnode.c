@@ -118,6 +118,33 @@ mark(const Reader *r, Node *n)
 	n->origin = r->comment.origin;
 }
 
+/* t_, squeeze_ ...: what later reads the argument means the result, which is the same tensor
+ * and has its sizes. */
+static bool
+reshapes(const Reader *r, const OpDef *op)
+{
+	const char *dot = strrchr(op->name, '.');
+	const OpDef *view;
+
+	if (!(op->flags & OP(Inplace)) || op->nret != 1 || dot == NULL || dot == op->name || dot[-1] != '_')
+		return false;
+	view = op_find(arena_printf(r->a, "%.*s%s", (int)(dot - 1 - op->name), op->name, dot));
+	return view && view->nparam && view->param[0].alias && !view->param[0].mutated;
+}
+
+static void
+latest(Reader *r, Arg *a)
+{
+	Val *v = a->kind == ArgVal ? a->use->val : NULL, *now;
+
+	while (v && (now = map_get(&r->reshaped, v)) != NULL)
+		v = now;
+	if (v && v != a->use->val)
+		*a = arg_val(v);
+	for (int i = 0; a->kind == ArgList && i < a->list.n; i++)
+		latest(r, &a->list.v[i]);
+}
+
 /* A node of op with bound arguments, and what stands for its results. */
 static bool
 make(Fn *f, const OpDef *op, Arg *arg, Tv *out)
@@ -129,6 +156,8 @@ make(Fn *f, const OpDef *op, Arg *arg, Tv *out)
 	int nout = op->nret;
 	Node *n;
 
+	for (int i = 0; f->r->reshaped.n && i < op->nparam; i++)
+		latest(f->r, &arg[i]);
 	if (op->flags & OP(Hop))
 		nout = op->nret > 1 ? op->nret : hopcount(op, arg);
 	else if (op->nret == 1 && op->ret[0].list && (nout = listcount(f, op, arg)) < 0)
@@ -144,6 +173,8 @@ make(Fn *f, const OpDef *op, Arg *arg, Tv *out)
 	if (!n)
 		return false;
 	mark(f->r, n);
+	if (reshapes(f->r, op) && arg_tensor(n, 0))
+		map_put(f->r->a, &f->r->reshaped, arg_tensor(n, 0), &n->out[0]);
 	if (many) {
 		for (int i = 0; i < nout; i++)
 			val_rename(f->g, &n->out[i], arena_printf(f->r->a, "%s_unused_%d", n->name, i));

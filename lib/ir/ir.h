@@ -335,7 +335,6 @@ const OpDef *op_overload(Ctx *, const char *packet, const Arg *pos, int npos, co
 
 bool    node_infer(Node *);                        /* set the types of its results; reports */
 bool    graph_infer(Graph *);                      /* all; checks annotations */
-void    node_follow(Node *);                       /* after x.t_() it reads t_, which has the sizes that x has now */
 /* Replace a node by its table's `expand`; false: it has none, or an error (reported). */
 bool    node_expand(Node *);
 /* Is it to be expanded before anything looks at views and derivatives (composite), and in the end?
