@@ -154,6 +154,10 @@ names(Reader *r)
 	for (int i = 0; i < m->in.n; i++)
 		if (m->in.v[i].kind == InUser && k < r->argname.n)
 			m->in.v[i].argname = r->argname.v[k++].a;
+	for (int i = 0; i < m->in.n; i++)                /* the tangent of a loss is a number */
+		for (int c = 0; m->in.v[i].kind == InTangent && c < r->consts.n; c++)
+			if (r->consts.v[c].a == m->in.v[i].name)
+				m->in.v[i].value = arg_float(strtod(r->consts.v[c].b, NULL));
 	k = 0;
 	for (int i = 0; i < m->out.n; i++) {
 		Output *o = &m->out.v[i];

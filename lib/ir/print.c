@@ -554,6 +554,8 @@ pragmas(const Module *m, Text *t)
 
 		if (in->kind == InParam && !in->requires_grad && ty && ty->kind == TyTensor && dt_float(ty->dt) && in->target)
 			pragma(t, "frozen", in->target, NULL);
+		if (in->value.kind != ArgNone && in->kind == InTangent)        /* of a loss */
+			text_add(t, "#fxg const %s %s\n", in->name, arg_str_of(m->cx, &in->value));
 		if (in->kind == InUser && !in->val) {
 			text_add(t, "#fxg const %s ", in->name);
 			constant(t, m->cx, in);
