@@ -380,6 +380,18 @@ reached(Arena *a, Map *seen, const Graph *g)
 	}
 }
 
+/* All sub-graphs that are called are the module's: readers may not have said so. */
+static void
+gather(Module *m)
+{
+	Graph *v[MaxHopGraphs];
+
+	for (int k = -1; k < m->sub.n; k++)
+		FOREACH_NODE(k < 0 ? m->main : m->sub.v[k], n)
+			for (int i = 0, ng = n->op->flags & OP(Hop) ? hop_graphs(n, v) : 0; i < ng; i++)
+				hop_adopt(m, v[i]);
+}
+
 static void
 sweep(Module *m)
 {
@@ -396,6 +408,7 @@ sweep(Module *m)
 bool
 pass_inline(Module *m)
 {
+	gather(m);
 	for (int k = m->sub.n - 1; k >= 0; k--)        /* inner ones were read later */
 		if (!inline_graph(m->sub.v[k]))
 			return false;
