@@ -227,6 +227,22 @@ environment(Arena *a, Options *o)
 	return parse(a, v.n, v.v, o, 0);
 }
 
+/* Does an option shape the product? */
+static bool
+shapes(const char *s)
+{
+	static const char *const yes[] = {"-O", "-m", "-ff", "-fd", "-ft", "--train", "--loss=", "--wrt=", "--joint", "--optimizer=",
+	                                  "-fpartition", "-factivation", "-fkeep", "-fmutable", "-fweights", "-fno-"};
+	static const char *const no[] = {"-fdump", "-ftime", "-fdiag", "-fno-header", "-fno-color"};
+	bool r = false;
+
+	for (int i = 0; i < COUNT(yes); i++)
+		r |= after(s, yes[i]) != NULL;
+	for (int i = 0; i < COUNT(no); i++)
+		r &= after(s, no[i]) == NULL;
+	return r;
+}
+
 bool
 options_parse(Arena *a, int argc, char **argv, Options *o)
 {
@@ -236,9 +252,8 @@ options_parse(Arena *a, int argc, char **argv, Options *o)
 	if (!environment(a, o) || !parse(a, argc - 1, argv + 1, o, 0))
 		return false;
 	for (int i = 1; i < argc; i++)
-		if (after(argv[i], "-O") || after(argv[i], "-m") || after(argv[i], "-ff") || after(argv[i], "-fd") || after(argv[i], "-ft"))
-			if (!after(argv[i], "-fdump") && !after(argv[i], "-ftime") && !after(argv[i], "-fdiag"))
-				text_add(&t, "%s%s", t.n ? " " : "", argv[i]);
+		if (shapes(argv[i]))
+			text_add(&t, "%s%s", t.n ? " " : "", argv[i]);
 	o->command = t.s ? t.s : "";
 	return true;
 }
