@@ -78,16 +78,23 @@ subplan(Flow *f, Graph *g)
 
 /* ---- steps ------------------------------------------------------------------------------ */
 
-/* Of a sub-graph, so that loops in different ones count apart. */
+/* How deep loops are nested in g: those of equal height are never in each other, and share a
+ * counter. */
 static int
-number(const Flow *f)
+height(const Graph *g)
 {
-	const Module *top = f->w->lo->opt.subplans->mod;
+	int most = 0;
 
-	for (int k = 0; k < top->sub.n; k++)
-		if (top->sub.v[k] == f->n->graph)
-			return k + 1;
-	return 0;
+	FOREACH_NODE(g, n) {
+		enum hopkind k = hop_kind(n->op);
+		Graph *v[MaxHopGraphs];
+		int ng = k ? hop_graphs(n, v) : 0;
+		for (int i = 0; i < ng; i++) {
+			int h = height(v[i]) + !(k == HopCond || k == HopSwitch || k == HopInvoke || k == HopFunction);
+			most = h > most ? h : most;
+		}
+	}
+	return most;
 }
 
 static void
@@ -163,7 +170,12 @@ set(Flow *f, const Sym *var, const Sym *value)
 static const Sym *
 counter(Flow *f, const char *what)
 {
-	return sym_var(f->cx, intern_printf(f->cx, "%s%d_%s", what, number(f), f->n->name), 0, INT64_MAX);
+	Graph *v[MaxHopGraphs];
+	int most = 0;
+
+	for (int i = 0, n = hop_graphs(f->n, v); i < n; i++)
+		most = height(v[i]) > most ? height(v[i]) : most;
+	return sym_var(f->cx, intern_printf(f->cx, "%s%d", what, most), 0, INT64_MAX);
 }
 
 /* ---- calls -------------------------------------------------------------------------------- */
