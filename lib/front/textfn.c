@@ -350,7 +350,7 @@ fn_return(Fn *f, const Tv *v)
 	}
 	if (r->unsup.n)                          /* the graph is not complete: it is reported in the end */
 		return true;
-	if (v->kind == TvList && v->n == 2 && !collect(f, &v->v[0], &kept, NULL))
+	if (!main && v->kind == TvList && v->n == 2 && !collect(f, &v->v[0], &kept, NULL))
 		return false;
 	f->cls->nfirst = kept.n;
 	kept.n = 0;
