@@ -50,6 +50,58 @@ functional(Graph *g)
 	return ok;
 }
 
+/* ---- sub-graphs ---------------------------------------------------------------------- */
+
+typedef struct Given { bool *in; bool any; } Given;
+
+static void
+given(void *arg, Use *u)
+{
+	Given *g = arg;
+
+	g->any |= g->in[u->val->id];
+}
+
+/* May the results share memory with what n reads? */
+static bool
+shares(const OpDef *op)
+{
+	return op->nparam && op->nret && op->param[0].alias;
+}
+
+static bool
+written(const Node *n, int k)
+{
+	return n->op->param[k].mutated || (node_stats(n) && strncmp(n->op->param[k].name, "running_", 8) == 0);
+}
+
+bool
+graph_writes_inputs(Graph *g)
+{
+	Arena *a = arena_new();
+	Given s = {NEWN(a, bool, g->nval + 1), false};
+
+	FOREACH_NODE(g, n) {
+		bool writes = op_writes(n->op) || node_stats(n);
+		Given of = {s.in, false};
+		for (int k = 0; writes && k < n->narg; k++) {
+			const Arg *x = &n->arg[k];
+			for (int i = 0; written(n, k) && i < (x->kind == ArgList ? x->list.n : 1); i++) {
+				const Arg *e = x->kind == ArgList ? &x->list.v[i] : x;
+				s.any |= e->kind == ArgVal && s.in[e->use->val->id];
+			}
+		}
+		if (shares(n->op))
+			node_operands(n, given, &of);
+		for (int k = 0; k < n->nout; k++)
+			s.in[n->out[k].id] = n->op == &opplaceholder || of.any;
+	}
+	arena_free(a);
+	return s.any;
+}
+
+/* ---- modules --------------------------------------------------------------------------- */
+
 bool
 module_functional(const Module *m)
 {

@@ -19,6 +19,8 @@ bool pass_bases(Module *);
 bool pass_functionalize(Module *);
 /* functional.c: nothing is written but inputs, at the end, once.  Reports the node that does. */
 bool module_functional(const Module *);
+/* Does a sub-graph that was not functionalized write what it is given? */
+bool graph_writes_inputs(Graph *);
 /* joint.c: the graph and its derivative in one: inputs (primals, tangents), results (mutated
  * inputs, user's, bases, one gradient or None for each primal).  Does nothing unless Module.train
  * and an input needs a gradient; a joint graph stays as it is. */

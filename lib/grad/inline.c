@@ -234,7 +234,11 @@ body(const Node *n)
 		ng = hop_graphs(n, g);
 		return ng ? chosen(n, g, ng) : NULL;
 	case HopInvoke:
-		if (m->decomp == DecompTorch || hop_graphs(n, g) != 1)
+		if (hop_graphs(n, g) != 1)
+			return NULL;
+		if (graph_writes_inputs(g[0]))             /* the caller must see it */
+			return g[0];
+		if (m->decomp == DecompTorch)
 			return NULL;
 		return m->train || ncalls(m, g[0]) == 1 || draws(g[0]) ? g[0] : NULL;
 	case HopFunction:
