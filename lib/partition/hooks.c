@@ -81,19 +81,26 @@ inline_(const Hook *h, const Graph *from, Graph *g, Node *before, Val *const *in
 	return true;
 }
 
-/* What was copied is made of the operators of the rest. */
+/* What was copied, all nodes from number `from` on, is made of the operators of the rest.  An operator
+ * whose torch line leaves it as it is stays. */
 static bool
-expand(Graph *g)
+expand(Graph *g, uint32_t from, Arena *a)
 {
-	for (Node *n = g->first, *next; n; n = next) {
-		Node *before = n->prev;
+	Map stay = {0};
 
-		next = n->next;
-		if (!node_expands(n))
+	for (Node *n = g->first, *next; n; n = next) {
+		Node *before = n->prev, *end = n->next;
+		const OpDef *op = n->op;
+
+		next = end;
+		if (n->id < from || !node_expands(n) || map_get(&stay, n))
 			continue;
 		if (!node_expand(n))
 			return false;
 		next = before ? before->next : g->first;
+		for (Node *c = next; c != end; c = c->next)
+			if (c->op == op)
+				map_put(a, &stay, c, c);
 	}
 	return true;
 }
@@ -179,6 +186,7 @@ pack_saved(Joint *j)
 	Args arg = {0};
 	Outputs out = {0};
 	Inputs ins = {0};
+	uint32_t ffrom = h.f->main->nnode, bfrom = h.b->main->nnode;
 
 	if (!h.f->pack)
 		return true;
@@ -211,7 +219,7 @@ pack_saved(Joint *j)
 	h.b->in.cap = ins.cap;
 	inputs_sort(h.b);
 	h.f->pack = h.f->unpack = NULL;
-	if (!expand(h.f->main) || !expand(h.b->main))
+	if (!expand(h.f->main, ffrom, j->a) || !expand(h.b->main, bfrom, j->a))
 		return false;
 	list = &h.f->main->last->arg[0];
 	for (int i = 0; i < h.f->out.n; i++)                /* expanding gave them other names */
