@@ -359,9 +359,8 @@ invoke(Flow *f)
 /* ---- while ------------------------------------------------------------------------------------ */
 
 static void
-limit(Flow *f, const Sym *rounds)
+limit(Flow *f, const Sym *rounds, int64_t most)
 {
-	int64_t most = f->w->lo->opt.maxrounds;
 	Step *s;
 
 	if (most <= 0)
@@ -372,20 +371,29 @@ limit(Flow *f, const Sym *rounds)
 	s->assertion = intern_printf(f->cx, "%s: more than %lld rounds (-fmax-iterations)", f->n->name, (long long)most);
 }
 
-/* Results of while_loop_stack_output have a size that is found: it needs a bound. */
+/* Results of while_loop_stack_output have a size that is found: memory for them needs a bound.  If
+ * neither the model nor the user gives one, it is as many rounds as 64 MiB hold. */
 static bool
-stackbound(Flow *f, const Sym **len)
+stackbound(Flow *f, const Sym **len, int64_t *most)
 {
-	const Type *t = f->n->out[0].type;
-	int64_t most = f->w->lo->opt.maxrounds;
+	int64_t bytes = 1, n;
 
-	*len = t->dim[0];
-	if ((*len)->kind == SymVar && (*len)->hi == INT64_MAX && most > 0)
-		sym_bound(f->cx, *len, (*len)->lo, most);
-	if ((*len)->kind == SymVar && (*len)->hi < INT64_MAX)
-		return true;
-	error(f->cx, f->loc, "%s: nothing says how many rounds there are at most; give -fmax-iterations=N", f->n->op->name);
-	return false;
+	*len = f->n->out[0].type->dim[0];
+	for (int k = 0; k < f->n->nout; k++)
+		if (sym_isconst(type_numel(f->cx, hop_rowtype(f->cx, f->n->out[k].type)), &n))
+			bytes += n * dtypeinfo[f->n->out[k].type->dt].bytes;
+		else
+			bytes += 1 << 20;
+	if (*most <= 0)
+		*most = (64 << 20) / bytes + 16 < 1 << 16 ? (64 << 20) / bytes + 16 : 1 << 16;
+	if ((*len)->kind != SymVar) {
+		error(f->cx, f->loc, "%s: the number of rounds is %s where it should be free", f->n->op->name, sym_str(f->cx, *len));
+		return false;
+	}
+	if ((*len)->hi == INT64_MAX)
+		sym_bound(f->cx, *len, (*len)->lo, *most);
+	*most = (*len)->hi < *most ? (*len)->hi : *most;
+	return true;
 }
 
 static bool
@@ -395,8 +403,9 @@ whileloop(Flow *f, bool stacks)
 	HopList init = hop_carried(f->n), rest = hop_rest(f->n), made;
 	int nc = init.n, *in = NEWN(f->a, int, nc + rest.n + 1), *first = NEWN(f->a, int, nc + 1), *next, *out, go, head, end;
 	const Sym *round = counter(f, "round"), *len = NULL;
+	int64_t most = f->w->lo->opt.maxrounds;
 
-	if (hop_graphs(f->n, g) != 2 || (stacks && !stackbound(f, &len)))
+	if (hop_graphs(f->n, g) != 2 || (stacks && !stackbound(f, &len, &most)))
 		return false;
 	made = hop_results(g[1]);
 	next = NEWN(f->a, int, made.n + nc + 1);
@@ -424,7 +433,7 @@ whileloop(Flow *f, bool stacks)
 	if (!call(f, g[0], in, nc + rest.n, &go, 1))
 		return false;
 	end = jump(f, go, NULL, 0);
-	limit(f, round);
+	limit(f, round, most);
 	if (!call(f, g[1], in, nc + rest.n, next, made.n))
 		return false;
 	for (int k = 0; k < nc; k++) {
