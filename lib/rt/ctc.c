@@ -136,7 +136,7 @@ fxrt_ctc_back(const fxrt_call *c)
 		int64_t n = 2 * tlen[b] + 1;
 		int dead = c->num[6] && isinf(mat_get(c, 5, b));
 
-		if (n > states || ilen[b] > nt || tlen[b] < 0)
+		if (n > states || ilen[b] > nt || tlen[b] < 0 || c->num[3] < 0 || c->num[3] >= nc)
 			return 1;
 		for (int64_t s = 0; s < tlen[b]; s++)
 			if (target[s] < 0 || target[s] >= nc)
