@@ -553,6 +553,25 @@ stage_known(const char *s)
 	return stage_pass(s, false) != NULL;
 }
 
+/* A text of one part, forward or backward, compiled by itself: what the parts hand on are plain
+ * arguments and results. */
+static void
+alone(Module *m)
+{
+	bool part = false;
+
+	for (int i = 0; i < m->in.n; i++)
+		part |= m->in.v[i].kind == InSaved;
+	for (int i = 0; i < m->out.n; i++)
+		part |= m->out.v[i].kind == ResSaved;
+	for (int i = 0; part && i < m->in.n; i++)
+		if (m->in.v[i].kind == InSaved || m->in.v[i].kind == InTangent)
+			m->in.v[i].kind = InUser;
+	for (int i = 0; part && i < m->out.n; i++)
+		if (m->out.v[i].kind == ResSaved || m->out.v[i].kind == ResGradParam || m->out.v[i].kind == ResGradUser)
+			m->out.v[i].kind = ResUser;
+}
+
 static bool
 compile(Job *j)
 {
@@ -583,6 +602,8 @@ compile(Job *j)
 	case PassDone:    break;
 	}
 	alias_states(j->mod);
+	if (j->mod->backward == NULL)
+		alone(j->mod);
 	if (!write_meta(j))
 		return false;
 	if (post)
