@@ -27,7 +27,7 @@ usage(const char *fmt, const char *arg)
 	      "  --rtol=R --atol=A    how far they may differ\n"
 	      "  --case DIR           inputs and answers from a case\n"
 	      "  --info               say what the library holds, run nothing\n"
-	      "  --grad               backward too: gradients are further outputs grad_NAME; tangents are g_OUT=FILE or 1\n"
+	      "  --grad               backward too: gradients are further outputs grad_NAME; tangents are g_OUT=FILE, else 1 for a number\n"
 	      "  --bench[=SECONDS]    time it (1 second)\n"
 	      "  --threads=N          on a pool of N threads (1)\n"
 	      "  --seed=S             of rand, and of the random numbers that the model draws\n"
