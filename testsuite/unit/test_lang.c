@@ -97,7 +97,7 @@ run(const OpDef *op, const char *text, bool symbolic, bool show)
 static bool
 needsknown(const char *name)
 {
-	static const char *const part[] = {"split", "unbind", "combinations", ".cross.", "_lu.", "unique_dim."};
+	static const char *const part[] = {"split", "unbind", "combinations", ".cross.", "_lu.", "unique_dim.", "orgqr_back"};
 
 	for (int k = 0; k < COUNT(part); k++)
 		if (strstr(name, part[k]))
