@@ -57,6 +57,16 @@ typedef struct Contraction {
 	int64_t line;                    /* elements of the line buffer */
 } Contraction;
 
+/* contract.c */
+bool contract_analyse(Contraction *);                       /* roles and forms; false: plain loops do better */
+const Sym *contract_times(Contraction *, const Sym *, int64_t);
+const Sym *contract_plus(Contraction *, const Sym *, const Sym *);
+const Sym *contract_loopvar(Contraction *, const char *stem, const Sym *extent);   /* a fresh variable of a loop */
+bool contract_const(const Sym *, int64_t *);
+const Ex *contract_load(const Ex *);                        /* the load below casts, or NULL */
+const Ex *contract_replaced(Ctx *, const Ex *, const Ex *what, const Ex *with);
+int64_t contract_extent(const Sym *);                       /* large if not known */
+
 /* pack.c */
 bool pack_const(Contraction *, bool rows, Packed **out);   /* false: not a constant that can be packed */
 void pack_block(Contraction *, const Sym *panel0, KRef panels);  /* emit the packing of a block that begins at panel0 */

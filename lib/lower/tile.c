@@ -1,0 +1,587 @@
+/* tile.c - a contraction as loops: register tiles, what is packed around them, what comes after them.
+ *
+ * contract.c found the contraction and chose its form; contract.h says what the variables mean.
+ */
+#include "lower/contract.h"
+
+/* ---- the tile -------------------------------------------------------------------------------- */
+
+const Sym *
+contract_kflat(Contraction *c)
+{
+	const Sym *f = sym_const(c->lo->cx, 0);
+
+	for (int i = 0; i < c->nk; i++)
+		f = contract_plus(c, sym_mul(c->lo->cx, f, c->kext[i]), c->k[i]);
+	return f;
+}
+
+const Sym *
+pack_outer(Contraction *c, const int *o, int n)
+{
+	const Sym *f = sym_const(c->lo->cx, 0);
+
+	for (int i = 0; i < n; i++)
+		f = contract_plus(c, sym_mul(c->lo->cx, f, c->oext[o[i]]), c->o[o[i]]);
+	return f;
+}
+
+static KRef
+loadat(Contraction *c, int buf, const Sym *at, int lanes)
+{
+	c->g->k->buf.v[buf].read = true;
+	return gen_ins(c->g, (KIns){.op = KLoad, .dt = c->g->k->buf.v[buf].dt, .lanes = (uint8_t)lanes,
+	                            .buf = (uint16_t)buf, .a = gen_sym(c->g, at)});
+}
+
+/* Tile number t, `width` wide, in panels `panel` wide: where its row k begins. */
+static const Sym *
+panelindex(Contraction *c, const int *o, int no, const Sym *extent, const Sym *t, const Sym *kf, int panel, int width)
+{
+	Ctx *cx = c->lo->cx;
+	const Sym *parts = sym_const(cx, panel / width);
+	const Sym *at = sym_mul(cx, pack_outer(c, o, no), sym_ceildiv(cx, extent, sym_const(cx, panel)));
+
+	at = contract_plus(c, at, sym_div(cx, t, parts));
+	at = contract_times(c, contract_plus(c, sym_mul(cx, at, c->K), kf), panel);
+	return contract_plus(c, at, contract_times(c, sym_mod(cx, t, parts), width));
+}
+
+/* Where vector v of B's row k lies, and in which buffer. */
+static const Sym *
+bindex(Contraction *c, const Sym *kf, int *buf)
+{
+
+	if (c->bform == BDirect) {
+		const Ex *l = contract_load(c->B);
+		const Sym *col = contract_times(c, c->jp, c->NR);
+		*buf = gen_buf(c->g, l->val);
+		return sym_subst(c->lo->cx, l->idx[0], &c->n[0], &col, 1);
+	}
+	if (c->bform == BPacked) {
+		*buf = gen_buf(c->g, &c->bpack->val);
+		return panelindex(c, c->bo, c->nbo, c->N, c->jp, kf, c->PB, c->NR);
+	}
+	*buf = c->blockbuf;
+	return contract_times(c, contract_plus(c, sym_mul(c->lo->cx, c->jl, c->K), kf), c->NR);
+}
+
+/* Row r of A at k, one lane. */
+static KRef
+aload(Contraction *c, const Sym *kf, int r, const Sym *const *row)
+{
+	if (c->aform == APacked) {
+		const Sym *at = panelindex(c, c->ao, c->nao, c->M, c->mt, kf, c->PA, c->MR);
+		return loadat(c, gen_buf(c->g, &c->apack->val), contract_plus(c, at, sym_const(c->lo->cx, r)), 1);
+	}
+	return gen_ex(c->g, c->m ? ex_subst1(c->lo->cx, c->A, c->m, row[r]) : c->A);
+}
+
+static void
+kstep(Contraction *c, const Sym *kf, const KRef *acc, const Sym *const *row)
+{
+	Gen *g = c->g;
+	KRef b[16], a;
+	int buf;
+	const Sym *at = bindex(c, kf, &buf);
+
+	for (int v = 0; v < c->NV; v++)
+		b[v] = gen_cast(g, c->dt, loadat(c, buf, contract_plus(c, at, sym_const(c->lo->cx, v * c->W)), c->W));
+	for (int r = 0; r < c->MR; r++) {
+		a = gen_splat(g, gen_cast(g, c->dt, aload(c, kf, r, row)), c->W);
+		for (int v = 0; v < c->NV; v++)
+			gen_set(g, acc[r * c->NV + v],
+			        gen_op(g, ScFma, c->dt, a, b[v], gen_get(g, acc[r * c->NV + v])));
+	}
+}
+
+static void
+hoistat(Contraction *c, const Sym *kf, const Sym *const *row)
+{
+	int buf;
+
+	gen_hoistsym(c->g, bindex(c, kf, &buf));
+	if (c->aform == APacked)
+		gen_hoistsym(c->g, panelindex(c, c->ao, c->nao, c->M, c->mt, kf, c->PA, c->MR));
+	if (c->aform == ADirect && c->m)
+		for (int r = 0; r < c->MR; r++)
+			gen_hoist(c->g, ex_subst1(c->lo->cx, c->A, c->m, row[r]));
+}
+
+/* Loops over k: one if everything is packed, else one for each of its variables. */
+static void
+kloops(Contraction *c, int level, const KRef *acc, const Sym *const *row)
+{
+	Gen *g = c->g;
+	bool flat = c->aform == APacked && c->bform != BDirect;
+	const Sym *kf = flat ? c->flat : contract_kflat(c);
+	const Sym *var = flat ? c->flat : c->k[level], *ext = flat ? c->K : c->kext[level];
+	KRef loop;
+
+	hoistat(c, kf, row);
+	loop = gen_loop(g, LoopSerial, gen_int(g, DtI64, 0), gen_sym(g, ext), 1);
+	gen_bind(g, var, loop);
+	if (flat || level == c->nk - 1)
+		kstep(c, kf, acc, row);
+	else
+		kloops(c, level + 1, acc, row);
+	gen_unbind(g, var);
+	gen_end(g, loop);
+}
+
+/* The rows that this tile reads: beyond the last, the last again. */
+static void
+rows(Contraction *c, const Sym **row)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	const Sym *first = contract_times(c, c->mt, c->MR);
+	bool whole = sym_divides(cx, sym_const(cx, c->MR), c->M);
+
+	for (int r = 0; r < c->MR; r++) {
+		row[r] = contract_plus(c, first, sym_const(cx, r));
+		if (whole || c->aform == APacked)
+			continue;
+		KRef last = gen_sym(g, sym_sub(cx, c->M, sym_const(cx, 1)));
+		KRef at = gen_op(g, ScMin, DtI64, gen_sym(g, row[r]), last, 0);
+		row[r] = sym_fresh(cx, "r", 0, INT64_MAX);
+		gen_bind(g, row[r], at);
+	}
+}
+
+/* Where the sums of the tile at hand wait. */
+static const Sym *
+partat(Contraction *c, int64_t i)
+{
+	const Sym *t = contract_plus(c, contract_times(c, c->mt, c->NP), c->jl);
+
+	return contract_plus(c, contract_times(c, t, (int64_t)c->MR * c->NR), sym_const(c->lo->cx, i));
+}
+
+/* ---- the epilogue ------------------------------------------------------------------------------ */
+
+typedef struct Epilogue { Contraction *c; const Ex *e; const Sym *at; const Sym *mi, *ni; KRef nmax; const Sym *next; } Epilogue;
+
+static void
+epiloguestore(Gen *g, void *arg)
+{
+	Epilogue *w = arg;
+
+	gen_store(g, gen_buf(g, w->c->p->val), w->at, w->e);
+}
+
+static void
+epiloguerow(Gen *g, void *arg)
+{
+	Epilogue *w = arg;
+
+	gen_hoist(g, w->e);
+	gen_range(g, w->ni, gen_int(g, DtI64, 0), w->next ? gen_sym(g, w->next) : w->nmax, w->next, true,
+	          epiloguestore, w);
+}
+
+/* The value at row mi, column ni of the tile. */
+static void
+epilogueof(Contraction *c, Epilogue *w)
+{
+	Ctx *cx = c->lo->cx;
+	const Sym *old[MaxRank + 1], *with[MaxRank + 1], *at;
+	int n = 0;
+
+	w->c = c;
+	w->mi = sym_fresh(cx, "mi", 0, c->MR - 1);
+	w->ni = sym_fresh(cx, "ni", 0, c->NR - 1);
+	at = contract_plus(c, contract_times(c, w->mi, c->NR), w->ni);
+	at = c->pieces ? contract_plus(c, partat(c, 0), at) : at;
+	w->e = contract_replaced(cx, c->p->e, c->fold, ex_load(cx, c->pieces ? c->part : c->tile, &at, 1));
+	if (c->m) {
+		old[n] = c->m;
+		with[n++] = contract_plus(c, contract_times(c, c->mt, c->MR), w->mi);
+	}
+	for (int i = 0; i < c->nn; i++) {
+		old[n] = c->n[i];
+		with[n++] = i < c->nn - 1 ? sym_const(cx, 0) : contract_plus(c, contract_times(c, c->jp, c->NR), w->ni);
+	}
+	w->e = ex_rewrite(cx, w->e, NULL, NULL, old, with, n);
+	w->at = sym_subst(cx, c->p->at, old, with, n);
+	gen_declare(c->g, w->mi);
+	gen_declare(c->g, w->ni);
+	gen_fv(c->g, w->e);
+}
+
+static void
+epilogue(Contraction *c)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	Epilogue w = {0};
+	const Sym *m0 = contract_times(c, c->mt, c->MR), *n0 = contract_times(c, c->jp, c->NR);
+	bool rows = sym_divides(cx, sym_const(cx, c->MR), c->M);
+	KRef mmax = gen_int(g, DtI64, c->MR);
+
+	epilogueof(c, &w);
+	if (sym_divides(cx, sym_const(cx, c->NR), c->N))
+		w.next = sym_const(cx, c->NR);
+	else
+		w.nmax = gen_op(g, ScMin, DtI64, gen_sym(g, sym_sub(cx, c->N, n0)), gen_int(g, DtI64, c->NR), 0);
+	if (!rows)
+		mmax = gen_op(g, ScMin, DtI64, gen_sym(g, sym_sub(cx, c->M, m0)), mmax, 0);
+	gen_range(g, w.mi, gen_int(g, DtI64, 0), mmax, NULL, false, epiloguerow, &w);
+}
+
+static void
+partstore(Contraction *c, int64_t i, KRef v)
+{
+	gen_ins(c->g, (KIns){.op = KStore, .dt = c->dt, .lanes = (uint8_t)c->W, .buf = (uint16_t)c->partbuf,
+	                     .a = gen_sym(c->g, partat(c, i)), .b = v});
+}
+
+static void
+clearpart(Contraction *c)
+{
+	KRef zero = gen_splat(c->g, gen_float(c->g, c->dt, 0), c->W);
+
+	for (int i = 0; i < c->MR * c->NV; i++)
+		partstore(c, (int64_t)i * c->W, zero);
+}
+
+/* A tile's products of one piece of K are added to its sums. */
+static void
+addtile(Contraction *c)
+{
+	Gen *g = c->g;
+	KRef acc[256];
+	const Sym *row[64];
+
+	rows(c, row);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		acc[i] = gen_var(g, loadat(c, c->partbuf, partat(c, (int64_t)i * c->W), c->W));
+	kloops(c, 0, acc, row);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		partstore(c, (int64_t)i * c->W, gen_get(g, acc[i]));
+}
+
+/* ---- tiles of products of rows with rows ------------------------------------------------------------ */
+
+typedef struct Dots {
+	Contraction *c;
+	const Sym *const *row;
+	const Sym *col[4];
+	int ncol;
+	KRef acc[16];
+} Dots;
+
+static void
+dotstep(Gen *g, void *arg)
+{
+	Dots *d = arg;
+	Contraction *c = d->c;
+	KRef b[4];
+
+	for (int v = 0; v < d->ncol; v++)
+		b[v] = gen_splat(g, gen_ex(g, ex_subst1(c->lo->cx, c->B, c->n[0], d->col[v])), c->W);
+	for (int r = 0; r < c->MR; r++) {
+		KRef a = gen_splat(g, gen_ex(g, c->m ? ex_subst1(c->lo->cx, c->A, c->m, d->row[r]) : c->A), c->W);
+		for (int v = 0; v < d->ncol; v++) {
+			KRef *acc = &d->acc[r * d->ncol + v];
+			gen_set(g, *acc, gen_op(g, ScFma, c->dt, a, b[v], gen_get(g, *acc)));
+		}
+	}
+}
+
+static void
+dotloops(Dots *d, int level)
+{
+	Contraction *c = d->c;
+	Gen *g = c->g;
+	KRef loop;
+
+	if (level == c->nk - 1) {
+		gen_for(g, c->k[level], c->kext[level], true, dotstep, d);
+		return;
+	}
+	loop = gen_loop(g, LoopSerial, gen_int(g, DtI64, 0), gen_sym(g, c->kext[level]), 1);
+	gen_bind(g, c->k[level], loop);
+	dotloops(d, level + 1);
+	gen_unbind(g, c->k[level]);
+	gen_end(g, loop);
+}
+
+/* NR columns, a few at a time; beyond the last, the last again. */
+static void
+dottile(Contraction *c)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	const Sym *row[64];
+	Dots d = {.c = c, .row = row, .ncol = c->lo->opt.target->nreg >= 32 ? 4 : c->MR > 2 ? 2 : 4};
+	KRef zero = gen_splat(g, gen_float(g, c->dt, 0), c->W), loop, first, last;
+
+	rows(c, row);
+	last = gen_sym(g, sym_sub(cx, c->N, sym_const(cx, 1)));
+	loop = gen_loop(g, LoopSerial, gen_int(g, DtI64, 0), gen_int(g, DtI64, c->NR / d.ncol), 1);
+	first = gen_mul(g, loop, gen_int(g, DtI64, d.ncol));
+	for (int v = 0; v < d.ncol; v++) {
+		KRef at = gen_add(g, gen_add(g, gen_sym(g, contract_times(c, c->jp, c->NR)), first), gen_int(g, DtI64, v));
+		d.col[v] = sym_fresh(cx, "c", 0, INT64_MAX);
+		gen_bind(g, d.col[v], gen_op(g, ScMin, DtI64, at, last, 0));
+	}
+	for (int i = 0; i < c->MR * d.ncol; i++)
+		d.acc[i] = gen_var(g, zero);
+	dotloops(&d, 0);
+	for (int i = 0; i < c->MR * d.ncol; i++) {
+		KRef sum = gen_ins(g, (KIns){.op = KReduce, .sub = FoldSum, .dt = c->dt, .lanes = 1, .a = gen_get(g, d.acc[i])});
+		gen_ins(g, (KIns){.op = KStore, .dt = c->dt, .lanes = 1, .buf = (uint16_t)c->tilebuf,
+		                  .a = gen_add(g, first, gen_int(g, DtI64, i / d.ncol * c->NR + i % d.ncol)), .b = sum});
+	}
+	for (int v = 0; v < d.ncol; v++)
+		gen_unbind(g, d.col[v]);
+	gen_end(g, loop);
+	epilogue(c);
+}
+
+static void
+tile(Contraction *c)
+{
+	Gen *g = c->g;
+	KRef acc[256], zero;
+	const Sym *row[64];
+
+	if (c->bform == BRows) {
+		dottile(c);
+		return;
+	}
+	zero = gen_splat(g, gen_float(g, c->dt, 0), c->W);
+	rows(c, row);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		acc[i] = gen_var(g, zero);
+	kloops(c, 0, acc, row);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		gen_ins(g, (KIns){.op = KStore, .dt = c->dt, .lanes = (uint8_t)c->W, .buf = (uint16_t)c->tilebuf,
+		                  .a = gen_int(g, DtI64, (int64_t)(i / c->NV) * c->NR + i % c->NV * c->W),
+		                  .b = gen_get(g, acc[i])});
+	epilogue(c);
+}
+
+/* ---- loops around the tile ------------------------------------------------------------------------ */
+
+static KRef
+openloop(Contraction *c, const Sym *var, KRef from, KRef to)
+{
+	KRef loop = gen_loop(c->g, LoopSerial, from, to, 1);
+
+	gen_bind(c->g, var, loop);
+	return loop;
+}
+
+static void
+closeloop(Contraction *c, const Sym *var, KRef loop)
+{
+	gen_unbind(c->g, var);
+	gen_end(c->g, loop);
+}
+
+static KRef
+izero(Contraction *c)
+{
+	return gen_int(c->g, DtI64, 0);
+}
+
+/* Rows that stay in the cache while panels of a constant B pass by. */
+static int64_t
+rowtiles(Contraction *c)
+{
+	int64_t K, n;
+
+	if (!contract_const(c->K, &K))
+		K = 512;
+	n = c->lo->opt.target->l2 / 2 / (K * dtypeinfo[c->dt].bytes) / c->MR;
+	return n < 8 ? 8 : n;
+}
+
+/* One panel of B, the row tiles of a block of rows. */
+static void
+panelbody(Contraction *c, KRef from, KRef to)
+{
+	KRef loop = openloop(c, c->mt, from, to);
+
+	tile(c);
+	closeloop(c, c->mt, loop);
+}
+
+/* All tiles of a block. */
+static void
+tiles(Contraction *c, const Sym *p0, KRef panels, void (*fn)(Contraction *))
+{
+	Gen *g = c->g;
+	KRef loop = openloop(c, c->mt, izero(c), gen_sym(g, c->MT)), inner = openloop(c, c->jl, izero(c), panels);
+
+	gen_bind(g, c->jp, gen_add(g, gen_sym(g, p0), inner));
+	fn(c);
+	gen_unbind(g, c->jp);
+	closeloop(c, c->jl, inner);
+	closeloop(c, c->mt, loop);
+}
+
+/* The loops over the outer k variables and the pieces. */
+static void
+pieceloops(Contraction *c, int level, const Sym *p0, KRef panels)
+{
+	bool last = level == c->nko;
+	const Sym *var = last ? c->kp : c->ko[level];
+	KRef loop = openloop(c, var, izero(c), gen_sym(c->g, last ? c->KP : c->koext[level]));
+
+	if (last) {
+		pack_block(c, p0, panels);
+		tiles(c, p0, panels, addtile);
+	} else {
+		pieceloops(c, level + 1, p0, panels);
+	}
+	closeloop(c, var, loop);
+}
+
+/* A block of B is packed; all row tiles, panels inside. */
+static void
+blockbody(Contraction *c, const Sym *nb)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	const Sym *p0 = contract_times(c, nb, c->NP);
+	KRef panels;
+
+	panels = gen_int(g, DtI64, c->NP);
+	if (!sym_divides(cx, sym_const(cx, c->NP), c->NT))
+		panels = gen_op(g, ScMin, DtI64, panels, gen_sym(g, sym_sub(cx, c->NT, p0)), 0);
+	if (!c->pieces) {
+		pack_block(c, p0, panels);
+		tiles(c, p0, panels, tile);
+		return;
+	}
+	tiles(c, p0, panels, clearpart);
+	pieceloops(c, 0, p0, panels);
+	tiles(c, p0, panels, epilogue);
+}
+
+typedef struct Task { const Sym *var, *ext; } Task;
+
+/* The parallel loop: its index is split into those of the tasks' variables, the last fastest. */
+static KRef
+opentasks(Contraction *c, const Task *t, int n)
+{
+	Gen *g = c->g;
+	const Sym *all = sym_const(c->lo->cx, 1);
+	bool par = c->lo->opt.threads > 1;
+	KRef loop, rest;
+
+	for (int i = 0; i < n; i++)
+		all = sym_mul(c->lo->cx, all, t[i].ext);
+	g->k->parallel = par ? all : NULL;
+	loop = rest = gen_loop(g, par ? LoopParallel : LoopSerial, izero(c), gen_sym(g, all), 1);
+	for (int i = n; i-- > 0; ) {
+		KRef ext = i ? gen_sym(g, t[i].ext) : 0;
+		if (i && sym_is(t[i].ext, 1)) {
+			gen_bind(g, t[i].var, izero(c));
+			continue;
+		}
+		gen_bind(g, t[i].var, i ? gen_op(g, ScFmod, DtI64, rest, ext, 0) : rest);
+		if (i)
+			rest = gen_op(g, ScQuot, DtI64, rest, ext, 0);
+	}
+	return loop;
+}
+
+static void
+write(Contraction *c)
+{
+	Ctx *cx = c->lo->cx;
+	Gen *g = c->g;
+	Task t[MaxRank + 3];
+	int n = 0;
+	int64_t mb = rowtiles(c);
+	const Sym *blk = sym_fresh(cx, "b", 0, INT64_MAX);
+	KRef loop;
+
+	for (int i = 0; i < c->no; i++)
+		t[n++] = (Task){c->o[i], c->oext[i]};
+	if (c->bform == BBlock) {
+		t[n++] = (Task){blk, sym_ceildiv(cx, c->NT, sym_const(cx, c->NP))};
+		loop = opentasks(c, t, n);
+		blockbody(c, blk);
+	} else {
+		t[n++] = (Task){blk, sym_ceildiv(cx, c->MT, sym_const(cx, mb))};
+		t[n++] = (Task){c->jp, c->NT};
+		loop = opentasks(c, t, n);
+		KRef from = gen_mul(g, gen_sym(g, blk), gen_int(g, DtI64, mb));
+		KRef to = gen_op(g, ScMin, DtI64, gen_add(g, from, gen_int(g, DtI64, mb)), gen_sym(g, c->MT), 0);
+		panelbody(c, from, to);
+	}
+	for (int i = 0; i < n; i++)
+		gen_unbind(g, t[i].var);
+	gen_end(g, loop);
+}
+
+static Val *
+localval(Contraction *c, const char *name, int64_t count)
+{
+	Val *v = NEW(c->lo->a, Val);
+	const Sym *n = sym_const(c->lo->cx, count);
+
+	v->type = type_tensor(c->lo->cx, c->dt, 1, &n);
+	v->name = intern_str(c->lo->cx, name);
+	return v;
+}
+
+/* Small buffers lie on the stack, large ones in the arena. */
+static int
+local(Contraction *c, Val *v, const char *name, int64_t count)
+{
+	bool small = count * dtypeinfo[c->dt].bytes <= 32768;
+
+	return gen_localbuf(c->g, v, intern_str(c->lo->cx, name), c->dt, small ? KStack : KScratch, small ? count : 0,
+	                    small ? NULL : sym_const(c->lo->cx, count));
+}
+
+static void
+buffers(Contraction *c)
+{
+	int64_t K, ow, M;
+
+	gen_buf(c->g, c->p->val);
+	c->tile = localval(c, "tile", (int64_t)c->MR * c->NR);
+	c->tilebuf = gen_localbuf(c->g, c->tile, c->tile->name, c->dt, KStack, (int64_t)c->MR * c->NR, NULL);
+	if (c->bform != BBlock || !contract_const(c->K, &K))
+		return;
+	c->blockbuf = local(c, NULL, "block", c->NP * K * c->NR);
+	if (c->pieces && contract_const(c->MT, &M)) {
+		c->part = localval(c, "part", M * c->MR * c->NP * c->NR);
+		c->partbuf = local(c, c->part, "part", M * c->MR * c->NP * c->NR);
+	}
+	ow = contract_const(c->next[c->nn - 1], &ow) ? ow : 0;
+	c->line = c->NP * c->NR + 2 * ow + 2 * c->W;
+	c->linebuf = c->nn > 1 ? local(c, NULL, "line", c->line) : -1;
+}
+
+Kernel *
+contract_kernel(Lower *lo, Group *gr, Gen **gen)
+{
+	Contraction *c = NEW(lo->a, Contraction);
+	int64_t M, N, K;
+
+	c->lo = lo;
+	c->nest = nest_prepare(lo, gr);
+	c->g = c->nest->g;
+	if (!contract_analyse(c)) {
+		lo->nkernel--;
+		return NULL;
+	}
+	c->mt = contract_loopvar(c, "mt", c->MT);
+	c->jp = contract_loopvar(c, "jp", c->NT);
+	c->jl = contract_loopvar(c, "jl", sym_const(lo->cx, c->NP + 1));
+	c->flat = contract_loopvar(c, "kf", c->K);
+	buffers(c);
+	write(c);
+	M = contract_extent(c->M), N = contract_extent(c->N), K = contract_extent(numel_of(lo->cx, c->fold->idx, c->fold->nidx));
+	c->g->k->flops = 2 * M * N * K;
+	*gen = c->g;
+	return c->g->k;
+}
