@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -676,6 +677,17 @@ diagnostics(Job *j, Diag *d)
 	return true;
 }
 
+static bool
+budget_known(const char *s)
+{
+	char *end;
+	double b = strtod(s, &end);
+
+	if (end == s || !(b >= 0) || isinf(b))
+		return false;
+	return *end == '\0' || (strchr("kKmMgG", *end) && end[1] == '\0');
+}
+
 /* Options whose other values are for later versions. */
 static bool
 supported(const Options *o)
@@ -699,6 +711,11 @@ supported(const Options *o)
 		return usage("unknown --autocast=%s (bf16, f16)", o->autocast);
 	if (!partition_how(o->partition, &(PartOptions){0}))
 		return usage("unknown -fpartition=%s (mincut, default, none; aggressive, views, no-far, ...: see the manual)", o->partition);
+	for (int i = 0; i < o->partwords.n; i++)
+		if (!partition_how(o->partwords.v[i], &(PartOptions){0}))
+			return usage("unknown -fpartition-%s (aggressive, views, no-views, no-far, no-chains, no-materialised, no-reductions)", o->partwords.v[i]);
+	if (o->budget && !budget_known(o->budget))
+		return usage("-factivation-budget=%s: 0 to 1, or a size (64M), is wanted", o->budget);
 	if (o->param.n)
 		return usage("unknown parameter '--param=%s'", o->param.v[0]);
 	if (o->target && strncmp(o->target, "x86_64", 6) != 0)

@@ -13,7 +13,7 @@ typedef struct Options {
 	const char *maxrounds, *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
 	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget;
-	StrList type, dim, param, wrt, mutables, external;
+	StrList partwords, type, dim, param, wrt, mutables, external;
 	int header_on, fastmath, pack, keepmut, freeze, donate, checkalias, copies;
 	StrList dump;                  /* PASS or PASS=FILE of -fdump-PASS */
 	StrList skip;                  /* PASS of -fno-PASS */

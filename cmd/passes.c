@@ -141,6 +141,8 @@ partition_how(const char *s, PartOptions *po)
 {
 	static const struct { const char *word; size_t at; bool on; } words[] = {
 		{"aggressive", offsetof(PartOptions, aggressive), true},
+		{"aggressive-recomputation", offsetof(PartOptions, aggressive), true},
+		{"recompute-views", offsetof(PartOptions, recompute_views), true},
 		{"views", offsetof(PartOptions, recompute_views), true},
 		{"no-views", offsetof(PartOptions, recompute_views), false},
 		{"no-far", offsetof(PartOptions, nofar), true},
@@ -188,6 +190,8 @@ partition_cut(Module *m, const Options *o)
 	char *end;
 
 	partition_how(o->partition, &po);
+	for (int i = 0; i < o->partwords.n; i++)
+		partition_how(o->partwords.v[i], &po);
 	if (!m->train || m->backward)
 		return true;
 	if (o->joint)
