@@ -28,20 +28,27 @@ pack_tensor(Pack *p, const Json *o)
 	return t;
 }
 
+/* w, with its float64 reference (NULL: none) and its bounds. */
+static CaseWant
+judged(Pack *p, const Json *o, CaseWant w, const StEntry *ref)
+{
+	if (ref) {
+		w.ref = w.eager;
+		w.ref.dt = ref->dt;
+		w.ref.data = ref->data;
+	}
+	w.fqn = case_str(p->cx, o, "fqn");
+	case_tolerance(p->cx, o, &w);
+	return w;
+}
+
 static CaseWant
 pack_want(Pack *p, const Json *o, int64_t id, int i, bool output)
 {
 	CaseWant w = {.eager = pack_tensor(p, o), .index = (int)case_int(p->cx, o, output ? "index" : "input", i)};
 	StEntry *e = map_get(&p->data, intern_printf(p->cx, output ? "c%lld.ref%d" : "c%lld.mutref%d", (long long)id, i));
 
-	if (e) {
-		w.ref = w.eager;
-		w.ref.dt = e->dt;
-		w.ref.data = e->data;
-	}
-	w.fqn = case_str(p->cx, o, "fqn");
-	case_tolerance(p->cx, o, &w);
-	return w;
+	return judged(p, o, w, e);
 }
 
 /* The text after `### case ID KIND`, up to the next such line. */
@@ -107,14 +114,7 @@ pack_grad(Pack *p, const Json *o)
 	const char *key = case_str(p->cx, o, "key"), *at = key ? strstr(key, ".grad") : NULL;
 	StEntry *e = at ? map_get(&p->data, intern_printf(p->cx, "%.*s.r%s", (int)(at - key), key, at + 1)) : NULL;
 
-	if (e) {
-		w.ref = w.eager;
-		w.ref.dt = e->dt;
-		w.ref.data = e->data;
-	}
-	w.fqn = case_str(p->cx, o, "fqn");
-	case_tolerance(p->cx, o, &w);
-	return w;
+	return judged(p, o, w, e);
 }
 
 /* Placeholder k of a text, in order: what stands before its ':' or ','. */

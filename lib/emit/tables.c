@@ -279,24 +279,9 @@ syms(Tab *t)
 }
 
 static bool
-contiguous(Ctx *cx, const Type *t)
+strided(const Port *p, bool out)
 {
-	const Sym *want = sym_const(cx, 1);
-
-	if (t->kind != TyTensor || t->stride == NULL)
-		return true;
-	for (int d = t->rank - 1; d >= 0; d--) {
-		if (!sym_eq(t->stride[d], want) && !sym_is(t->dim[d], 1))
-			return false;
-		want = sym_mul(cx, want, t->dim[d]);
-	}
-	return true;
-}
-
-static bool
-strided(const Tab *t, const Port *p, bool out)
-{
-	return p->type->kind == TyTensor && p->type->rank && !out && p->kind != FXCC_TANGENT && !contiguous(t->a->cx, p->type);
+	return p->type->kind == TyTensor && p->type->rank && !out && p->kind != FXCC_TANGENT && p->type->stride;
 }
 
 static void
@@ -310,7 +295,7 @@ put_port(Tab *t, const Port *p, int i, bool out)
 	data_int(t->d, 32, (int)port_dtype(p));
 	data_int(t->d, 32, tensor ? p->type->rank : 0);
 	data_ptr(t->d, tensor && p->type->rank ? tab_ename(t, arena_printf(t->a->a, "%sdim%d", kind, i)) : NULL, 0);
-	data_ptr(t->d, strided(t, p, out) ? tab_ename(t, arena_printf(t->a->a, "%sstride%d", kind, i)) : NULL, 0);
+	data_ptr(t->d, strided(p, out) ? tab_ename(t, arena_printf(t->a->a, "%sstride%d", kind, i)) : NULL, 0);
 	tab_expr(t, tensor ? NULL : p->type->sym);
 	data_int(t->d, 32, p->alias);
 	data_int(t->d, 32, p->written);
@@ -340,7 +325,7 @@ ports(Tab *t, bool out)
 				stride[d] = type_stride(t->a->cx, y, d);
 			tab_exprs(t, arena_printf(t->a->a, "view%d", i), stride, y->rank);
 		}
-		if (strided(t, &p->v[i], out))
+		if (strided(&p->v[i], out))
 			tab_exprs(t, arena_printf(t->a->a, "%sstride%d", kind, i), y->stride, y->rank);
 	}
 	data_open(t->d, "fxrt_port", tab_ename(t, arena_printf(t->a->a, "%ss", kind)), p->n, DataConst);

@@ -402,6 +402,64 @@ node_delete(Node *n)
 
 /* ---- arguments ---- */
 
+/* ---- arguments compared ----------------------------------------------------------------- */
+
+uint64_t
+hash_mix(uint64_t h, uint64_t x)
+{
+	h ^= x + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
+	return h * UINT64_C(0xff51afd7ed558ccd);
+}
+
+uint64_t
+arg_hash(const Arg *a)
+{
+	uint64_t h = a->kind, bits = 0;
+
+	switch (a->kind) {
+	case ArgVal:   return hash_mix(h, a->use->val->id);
+	case ArgInt:   return hash_mix(h, a->i->id);
+	case ArgBool:  return hash_mix(h, a->b);
+	case ArgDtype: return hash_mix(h, a->dt);
+	case ArgFloat: memcpy(&bits, &a->f, sizeof bits); return hash_mix(h, bits);
+	case ArgList: case ArgSlice: case ArgComplex:
+		for (int i = 0; i < a->list.n; i++)
+			h = hash_mix(h, arg_hash(&a->list.v[i]));
+		return h;
+	case ArgStr: case ArgDevice: case ArgLayout:
+		for (const char *s = a->s; *s; s++)
+			h = hash_mix(h, (unsigned char)*s);
+		return h;
+	default:       return h;
+	}
+}
+
+bool
+arg_same(const Arg *a, const Arg *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	switch (a->kind) {
+	case ArgVal:   return a->use->val == b->use->val;
+	case ArgInt:   return a->i == b->i;
+	case ArgBool:  return a->b == b->b;
+	case ArgDtype: return a->dt == b->dt;
+	case ArgMemfmt: return a->mf == b->mf;
+	case ArgGraph: return a->graph == b->graph;
+	case ArgFloat: return memcmp(&a->f, &b->f, sizeof a->f) == 0;
+	case ArgStr: case ArgDevice: case ArgLayout: return a->s == b->s;
+	case ArgNone: case ArgEllipsis: return true;
+	case ArgList: case ArgSlice: case ArgComplex:
+		for (int i = 0; a->list.n == b->list.n && i < a->list.n; i++)
+			if (!arg_same(&a->list.v[i], &b->list.v[i]))
+				return false;
+		return a->list.n == b->list.n;
+	}
+	return false;
+}
+
+/* ---- detached arguments ----------------------------------------------------------------- */
+
 /* No list has it yet: node_new makes a linked one of it. */
 Arg
 arg_val(Val *v)

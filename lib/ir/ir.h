@@ -62,6 +62,7 @@ const Type *type_sym(Ctx *, const Sym *);
 const Type *type_none(Ctx *);
 const Sym  *type_numel(Ctx *, const Type *);
 const Sym  *type_stride(Ctx *, const Type *, int d);      /* also of a contiguous one */
+bool        type_same(const Type *, const Type *);        /* tensors of one dtype and equal sizes, whatever their strides */
 const char *type_str(Ctx *, const Type *);                /* "f32[2, s0]", "Sym(s0)" */
 
 /* ---- operators (op.c, and optab.c made from the .op files by lib/gen) -------- */
@@ -311,6 +312,9 @@ void    node_setargs(Node *, const Arg *arg, int narg);
 Arg     arg_val(Val *);                            /* a detached operand: node_new links it */
 Arg     arg_int(Ctx *, int64_t); Arg arg_sym(const Sym *); Arg arg_float(double); Arg arg_bool(bool);
 Arg     arg_str(Str); Arg arg_dtype(enum dtype); Arg arg_none(void); Arg arg_list(Arena *, const Arg *, int n);
+bool     arg_same(const Arg *, const Arg *);        /* the same value, literal, list; -0.0 is not 0.0, nan is nan */
+uint64_t arg_hash(const Arg *);                    /* equal for what arg_same holds */
+uint64_t hash_mix(uint64_t h, uint64_t x);
 Val    *arg_tensor(const Node *, int i);           /* the value of argument i; NULL if None or not a value */
 const Arg *node_arg(const Node *, const char *name);
 void    val_replace(Val *old, Val *with);          /* every use of old */

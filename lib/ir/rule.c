@@ -390,19 +390,6 @@ holds(const Match *m, const RuleDef *r, Node *root)
 
 /* ---- replacing ------------------------------------------------------------------------------ */
 
-static bool
-sametype(const Type *a, const Type *b)
-{
-	if (a == b)
-		return true;
-	if (a == NULL || b == NULL || a->kind != TyTensor || b->kind != TyTensor || a->dt != b->dt || a->rank != b->rank)
-		return false;
-	for (int d = 0; d < a->rank; d++)
-		if (!sym_eq(a->dim[d], b->dim[d]))
-			return false;
-	return true;
-}
-
 /* Nodes made for nothing: from the last to the first, so that none has uses. */
 static void
 undo(Graph *g, const Node *prev, Node *root)
@@ -426,7 +413,7 @@ replacement(const Match *m, const RuleDef *r, Node *root)
 		note(m->cx, NOLOC, "%s:%d: in rule %s", r->file, r->line, r->name);
 		return NULL;
 	}
-	if (v.kind == LTensor && v.t != &root->out[0] && sametype(v.t->type, root->out[0].type))
+	if (v.kind == LTensor && v.t != &root->out[0] && type_same(v.t->type, root->out[0].type))
 		return v.t;
 	undo(root->graph, prev, root);
 	return NULL;

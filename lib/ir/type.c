@@ -256,6 +256,19 @@ type_strided(Ctx *cx, enum dtype dt, int rank, const Sym *const *dim,
 	return intern_type(cx, t);
 }
 
+bool
+type_same(const Type *a, const Type *b)
+{
+	if (a == b)
+		return true;
+	if (a == NULL || b == NULL || a->kind != TyTensor || b->kind != TyTensor || a->dt != b->dt || a->rank != b->rank)
+		return false;
+	for (int d = 0; d < a->rank; d++)
+		if (!sym_eq(a->dim[d], b->dim[d]))
+			return false;
+	return true;
+}
+
 const Type *
 type_sym(Ctx *cx, const Sym *s)
 {

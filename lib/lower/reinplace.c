@@ -59,28 +59,6 @@ reads(const Root *root, const Val *leaf, bool own)
 	return r;
 }
 
-static bool
-contiguous(Ctx *cx, const Type *t)
-{
-	const Sym *step = sym_const(cx, 1);
-
-	for (int d = t->rank; t->stride && d-- > 0; step = sym_mul(cx, step, t->dim[d]))
-		if (!sym_is(t->dim[d], 1) && !sym_eq(t->stride[d], step))
-			return false;
-	return true;
-}
-
-static bool
-sametype(const Type *a, const Type *b)
-{
-	if (a->dt != b->dt || a->rank != b->rank)
-		return false;
-	for (int d = 0; d < a->rank; d++)
-		if (!sym_eq(a->dim[d], b->dim[d]))
-			return false;
-	return true;
-}
-
 /* Why v cannot lie where leaf does; NULL: it can. */
 static const char *
 hindrance(Lower *lo, const Groups *groups, Val *v, Val *leaf)
@@ -90,7 +68,7 @@ hindrance(Lower *lo, const Groups *groups, Val *v, Val *leaf)
 
 	if (root == NULL || root->low.kind == LowExtern)
 		return "an operator of the run-time library computes it";
-	if (!sametype(v->type, leaf->type) || !contiguous(lo->cx, storage_type(lo, leaf)))
+	if (!type_same(v->type, leaf->type) || storage_type(lo, leaf)->stride)
 		return "the input's layout differs";
 	for (int i = 0; i < groups->v.n; i++) {
 		const Group *g = groups->v.v[i];

@@ -33,61 +33,6 @@ bury(Graph *g)
 
 /* ---- equal nodes --------------------------------------------------------------------- */
 
-static uint64_t
-mix(uint64_t h, uint64_t x)
-{
-	h ^= x + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
-	return h * UINT64_C(0xff51afd7ed558ccd);
-}
-
-static bool
-islist(const Arg *a)
-{
-	return a->kind == ArgList || a->kind == ArgSlice || a->kind == ArgComplex;
-}
-
-/* Rough: what it leaves out, same() looks at. */
-static uint64_t
-hash(const Arg *a)
-{
-	uint64_t h = a->kind, bits = 0;
-
-	if (a->kind == ArgVal)
-		return mix(h, a->use->val->id);
-	if (a->kind == ArgInt)
-		return mix(h, a->i->id);
-	if (a->kind == ArgFloat) {
-		memcpy(&bits, &a->f, sizeof bits);
-		return mix(h, bits);
-	}
-	for (int i = 0; islist(a) && i < a->list.n; i++)
-		h = mix(h, hash(&a->list.v[i]));
-	return h;
-}
-
-static bool
-same(const Arg *a, const Arg *b)
-{
-	if (a->kind != b->kind)
-		return false;
-	switch (a->kind) {
-	case ArgVal:    return a->use->val == b->use->val;
-	case ArgInt:    return a->i == b->i;
-	case ArgBool:   return a->b == b->b;
-	case ArgDtype:  return a->dt == b->dt;
-	case ArgMemfmt: return a->mf == b->mf;
-	case ArgGraph:  return a->graph == b->graph;
-	case ArgFloat:  return memcmp(&a->f, &b->f, sizeof a->f) == 0;     /* -0.0 is not 0.0, nan is nan */
-	case ArgStr: case ArgDevice: case ArgLayout: return a->s == b->s;
-	case ArgNone: case ArgEllipsis: return true;
-	case ArgList: case ArgSlice: case ArgComplex: break;
-	}
-	for (int i = 0; a->list.n == b->list.n && i < a->list.n; i++)
-		if (!same(&a->list.v[i], &b->list.v[i]))
-			return false;
-	return a->list.n == b->list.n;
-}
-
 typedef struct Merge { Joint *j; bool *backward, *output; } Merge;
 
 static bool
@@ -99,7 +44,7 @@ equal(const Merge *m, const Node *a, const Node *b)
 		if (a->out[i].type != b->out[i].type)
 			return false;
 	for (int i = 0; i < a->narg; i++)
-		if (!same(&a->arg[i], &b->arg[i]))
+		if (!arg_same(&a->arg[i], &b->arg[i]))
 			return false;
 	return true;
 }
@@ -171,7 +116,7 @@ merge(Module *mod, Arena *a)
 			continue;
 		h = (uint64_t)n->op->code;
 		for (int i = 0; i < n->narg; i++)
-			h = mix(h, hash(&n->arg[i]));
+			h = hash_mix(h, arg_hash(&n->arg[i]));
 		for (h &= cap - 1; slot[h] && !equal(&m, slot[h], n); h = (h + 1) & (cap - 1))
 			;
 		if (slot[h] == NULL) {

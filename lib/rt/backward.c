@@ -208,17 +208,9 @@ backward_go(fxrt_run *r, uint32_t accumulate)
 static int
 backward_start(fxrt_run *r, void *ctx, void *saved, fxcc_error *e)
 {
-	if (e)
-		memset(e, 0, sizeof *e);
-	r->cx = ctx;
-	r->err = e;
-	if (ctx == NULL || r->cx->model == NULL)
-		return fxrt_fail(e, FXCC_ESTATE, NULL, "the context is not initialised");
-	r->en = fxrt_entry_of(r->cx->model, FxrtBackward);
-	if (r->en == NULL)
-		return fxrt_fail(e, FXCC_ESTATE, NULL, "the model has no backward");
-	r->v = &r->en->version[r->cx->version];
-	return saved_open(r, saved);
+	int rc = fxrt_start(r, ctx, FxrtBackward, e);
+
+	return rc ? rc : saved_open(r, saved);
 }
 
 static int

@@ -41,6 +41,23 @@ ctx_alive(const fxrt_ctx *c, fxcc_error *e)
 	return c && c->model ? 0 : fxrt_fail(e, FXCC_ESTATE, NULL, "the context is not initialised");
 }
 
+/* A call of the entry of that kind; the versions of all entries are for the same CPUs. */
+int
+fxrt_start(fxrt_run *r, void *ctx, int kind, fxcc_error *e)
+{
+	int rc = ctx_alive(ctx, e);
+
+	if (rc)
+		return rc;
+	r->cx = ctx;
+	r->err = e;
+	r->en = fxrt_entry_of(r->cx->model, kind);
+	if (r->en == NULL)
+		return fxrt_fail(e, FXCC_ESTATE, NULL, kind == FxrtStep ? "the model has no optimizer" : "the model has no backward");
+	r->v = &r->en->version[r->cx->version];
+	return 0;
+}
+
 /* ---- states ---------------------------------------------------------------------- */
 
 static void

@@ -102,20 +102,6 @@ forward_go(fxrt_run *r, void *saved)
 	return saved_end(r, saved);
 }
 
-static int
-forward_start(fxrt_run *r, void *ctx, fxcc_error *e)
-{
-	if (e)
-		memset(e, 0, sizeof *e);
-	r->cx = ctx;
-	r->err = e;
-	if (ctx == NULL || r->cx->model == NULL)
-		return fxrt_fail(e, FXCC_ESTATE, NULL, "the context is not initialised");
-	r->en = r->cx->model->entry;
-	r->v = &r->en->version[r->cx->version];
-	return 0;
-}
-
 /* ---- over DLTensors -------------------------------------------------------------- */
 
 static int
@@ -171,7 +157,7 @@ fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *s
 	fxrt_run r = {.in = pi, .out = po};
 	int rc;
 
-	if ((rc = forward_start(&r, ctx, e)) || (rc = bind_inputs(&r, in, pi)) || (rc = bind_outputs(&r, out, po)) || (rc = forward_go(&r, saved)))
+	if ((rc = fxrt_start(&r, ctx, FxrtForward, e)) || (rc = bind_inputs(&r, in, pi)) || (rc = bind_outputs(&r, out, po)) || (rc = forward_go(&r, saved)))
 		return rc;
 	fxrt_set_views(&r, out);
 	for (int i = 0; i < r.en->nout; i++)
@@ -197,7 +183,7 @@ static int
 run_pointers(fxrt_ctx *c, const int64_t *size, void *const *in, void *const *out, void *saved, fxcc_error *e)
 {
 	fxrt_run r = {.in = in, .out = out};
-	int rc = forward_start(&r, c, e), n = 0;
+	int rc = fxrt_start(&r, c, FxrtForward, e), n = 0;
 
 	for (int i = 0; !rc && i < c->model->nsym; i++) {
 		const fxrt_sym *s = &c->model->sym[i];
@@ -225,7 +211,7 @@ int32_t
 fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *e)
 {
 	fxrt_run r;
-	int rc = forward_start(&r, ctx, e);
+	int rc = fxrt_start(&r, ctx, FxrtForward, e);
 	void *in[FxrtMaxBuf];
 
 	if (rc)

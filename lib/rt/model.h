@@ -196,6 +196,7 @@ int fxrt_steps(fxrt_run *);
 int fxrt_arena_check(const fxrt_ctx *, int64_t need, fxcc_error *);
 /* context.c */
 const fxrt_entry *fxrt_entry_of(const fxrt_model *, int kind);
+int fxrt_start(fxrt_run *, void *ctx, int kind, fxcc_error *);
 int     fxrt_version_for(const fxrt_model *);
 size_t  fxrt_ctx_bytes(const fxrt_model *);
 fxrt_ctx *fxrt_ctx_make(const fxrt_model *, void *mem);

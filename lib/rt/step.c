@@ -3,24 +3,7 @@
  * An argument of the step is a gradient (fxrt_port.alias says which of backward's results)
  * or the learning rate.
  */
-#include <string.h>
 #include "model.h"
-
-static int
-step_start(fxrt_run *r, void *ctx, fxcc_error *e)
-{
-	if (e)
-		memset(e, 0, sizeof *e);
-	r->cx = ctx;
-	r->err = e;
-	if (ctx == NULL || r->cx->model == NULL)
-		return fxrt_fail(e, FXCC_ESTATE, NULL, "the context is not initialised");
-	r->en = fxrt_entry_of(r->cx->model, FxrtStep);
-	if (r->en == NULL)
-		return fxrt_fail(e, FXCC_ESTATE, NULL, "the model has no optimizer");
-	r->v = &r->en->version[r->cx->version];
-	return 0;
-}
 
 static int
 step_go(fxrt_run *r)
@@ -43,7 +26,7 @@ fxrt_update(void *ctx, const DLTensor *const *gin, double lr, fxcc_error *e)
 {
 	void *in[FxrtMaxBuf];
 	fxrt_run r = {.in = in};
-	int rc = step_start(&r, ctx, e);
+	int rc = fxrt_start(&r, ctx, FxrtStep, e);
 
 	for (int i = 0; !rc && i < r.en->nin; i++) {
 		const fxrt_port *p = &r.en->in[i];
@@ -64,7 +47,7 @@ fxrt_update_struct(void *ctx, const void *args, double lr, fxcc_error *e)
 {
 	void *in[FxrtMaxBuf], *const *grad = args;
 	fxrt_run r = {.in = in};
-	int rc = step_start(&r, ctx, e);
+	int rc = fxrt_start(&r, ctx, FxrtStep, e);
 
 	if (rc)
 		return rc;

@@ -5,60 +5,6 @@
  */
 #include "ir/pass/pass.h"
 
-static uint64_t
-mix(uint64_t h, uint64_t x)
-{
-	h ^= x + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
-	return h * UINT64_C(0xff51afd7ed558ccd);
-}
-
-static uint64_t
-arg_hash(const Arg *a)
-{
-	uint64_t h = a->kind, bits = 0;
-
-	switch (a->kind) {
-	case ArgVal:   return mix(h, a->use->val->id);
-	case ArgInt:   return mix(h, a->i->id);
-	case ArgBool:  return mix(h, a->b);
-	case ArgDtype: return mix(h, a->dt);
-	case ArgFloat: memcpy(&bits, &a->f, sizeof bits); return mix(h, bits);
-	case ArgList: case ArgSlice: case ArgComplex:
-		for (int i = 0; i < a->list.n; i++)
-			h = mix(h, arg_hash(&a->list.v[i]));
-		return h;
-	case ArgStr: case ArgDevice: case ArgLayout:
-		for (const char *s = a->s; *s; s++)
-			h = mix(h, (unsigned char)*s);
-		return h;
-	default:       return h;
-	}
-}
-
-static bool
-arg_same(const Arg *a, const Arg *b)
-{
-	if (a->kind != b->kind)
-		return false;
-	switch (a->kind) {
-	case ArgVal:   return a->use->val == b->use->val;
-	case ArgInt:   return a->i == b->i;
-	case ArgBool:  return a->b == b->b;
-	case ArgDtype: return a->dt == b->dt;
-	case ArgMemfmt: return a->mf == b->mf;
-	case ArgGraph: return a->graph == b->graph;
-	case ArgFloat: return memcmp(&a->f, &b->f, sizeof a->f) == 0;
-	case ArgStr: case ArgDevice: case ArgLayout: return a->s == b->s;
-	case ArgNone: case ArgEllipsis: return true;
-	case ArgList: case ArgSlice: case ArgComplex:
-		for (int i = 0; a->list.n == b->list.n && i < a->list.n; i++)
-			if (!arg_same(&a->list.v[i], &b->list.v[i]))
-				return false;
-		return a->list.n == b->list.n;
-	}
-	return false;
-}
-
 static bool
 same(const Node *a, const Node *b)
 {
@@ -79,7 +25,7 @@ node_hash(const Node *n)
 	uint64_t h = (uint64_t)n->op->code;
 
 	for (int i = 0; i < n->narg; i++)
-		h = mix(h, arg_hash(&n->arg[i]));
+		h = hash_mix(h, arg_hash(&n->arg[i]));
 	return h;
 }
 
