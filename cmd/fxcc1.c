@@ -18,6 +18,7 @@
 #include "front/front.h"
 #include "grad/grad.h"
 #include "ir/pass/pass.h"
+#include "ir/rule.h"
 #include "passes.h"
 
 enum { ExitOk, ExitError, ExitUsage, ExitLimit, ExitBug };
@@ -358,9 +359,9 @@ native_ops(Module *m)
 
 	m->decomp = DecompNative;
 	for (int i = 0; torch && i < m->sub.n; i++)
-		if (!pass_decompose(m->sub.v[i]))
+		if (!pass_decompose(m->sub.v[i]) || !pass_replace_random(m->sub.v[i]))
 			return false;
-	return !torch || pass_decompose(m->main);
+	return !torch || (pass_decompose(m->main) && pass_replace_random(m->main));
 }
 
 static bool
@@ -488,6 +489,12 @@ back_half(Job *j)
 
 /* ---- make rules -------------------------------------------------------------------------- */
 
+static const char *
+readfile(const Options *o, int i)
+{
+	return i < o->input.n ? o->input.v[i] : o->patterns.v[i - o->input.n];
+}
+
 static bool
 depfile(Job *j)
 {
@@ -498,11 +505,11 @@ depfile(Job *j)
 	if (!o->md)
 		return true;
 	text_add(&t, "%s:", o->mt ? o->mt : out);
-	for (int i = 0; i < o->input.n; i++)
-		text_add(&t, " %s", o->input.v[i]);
+	for (int i = 0; i < o->input.n + o->patterns.n; i++)
+		text_add(&t, " %s", readfile(o, i));
 	text_add(&t, "\n");
-	for (int i = 0; o->mp && i < o->input.n; i++)
-		text_add(&t, "\n%s:\n", o->input.v[i]);
+	for (int i = 0; o->mp && i < o->input.n + o->patterns.n; i++)
+		text_add(&t, "\n%s:\n", readfile(o, i));
 	Out *f = out_open(j->cx, o->mf ? o->mf : arena_printf(j->arena, "%s.d", out));
 	return f && out_write(f, t.s, t.n) && out_commit(j->cx, f);
 }
@@ -573,6 +580,27 @@ alone(Module *m)
 			m->out.v[i].kind = ResUser;
 }
 
+/* --patterns and -fno-pattern */
+static bool
+patterns(Job *j)
+{
+	const Options *o = &j->opt;
+	File f;
+
+	for (int i = 0; i < o->patterns.n; i++)
+		if (!open_input(j, o->patterns.v[i], &f) || !rules_load(j->mod, &f, (const char *const *)o->external.v, o->external.n))
+			return false;
+	for (int i = 0; i < o->patternsoff.n; i++) {
+		bool known = false;
+		for (int k = 0; k < rule_count(j->mod); k++)
+			known |= strcmp(rule_number(j->mod, k)->name, o->patternsoff.v[i]) == 0;
+		if (!known)
+			return error(j->cx, NOLOC, "-fno-pattern=%s: there is no such rule", o->patternsoff.v[i]), false;
+		vec_push(j->arena, &j->mod->rulesoff, o->patternsoff.v[i]);
+	}
+	return true;
+}
+
 static bool
 compile(Job *j)
 {
@@ -594,9 +622,11 @@ compile(Job *j)
 	j->mod->fastmath = o->fastmath == 1;
 	for (int i = 0; i < o->skip.n; i++)
 		vec_push(j->arena, &j->mod->rulesoff, o->skip.v[i]);
+	if (!patterns(j))
+		return false;
 	enum passend end = passes_run(j->mod, o);
-	if (o->optinfo)
-		simplify_report(j->cx, stderr);
+	if (o->optinfo || o->passstats)
+		simplify_report(j->mod, stderr, o->passstats ? "rule" : "simplify");
 	switch (end) {
 	case PassFailed:  return false;
 	case PassStopped: return write_module(j) && write_meta(j);

@@ -28,6 +28,12 @@ static const struct { const char *opt; int on; const char *doc; } warning[] = {
 #undef WARN
 };
 
+static const struct { const char *torch, *pass, *rule; } torchpass[] = {
+#define TORCHPASS(torch, pass, rule) {torch, pass, rule},
+#include "torchpass.def"
+#undef TORCHPASS
+};
+
 static bool
 bad(const char *fmt, const char *arg)
 {
@@ -54,6 +60,27 @@ ispass(const char *s)
 		if (strlen(pass[i].name) == n && strncmp(pass[i].name, s, n) == 0)
 			return true;
 	return false;
+}
+
+/* Of one of PyTorch's names the rewrite that it is (*rule), or our pass; else the name itself. */
+static const char *
+ours(const char *s, bool *rule)
+{
+	*rule = false;
+	for (int i = 0; i < COUNT(torchpass); i++)
+		if (strcmp(torchpass[i].torch, s) == 0) {
+			*rule = *torchpass[i].rule != '\0';
+			return *rule ? torchpass[i].rule : torchpass[i].pass;
+		}
+	return s;
+}
+
+static void
+without(StrList *l, const char *s)
+{
+	for (int i = 0; i < l->n; i++)
+		if (strcmp(l->v[i], s) == 0)
+			l->v[i--] = l->v[--l->n];
 }
 
 /* Does argv[*i] match entry k?  Sets *val to the value, moves *i over a separate one. */
@@ -116,16 +143,15 @@ static bool
 other(Arena *a, Options *o, const char *s)
 {
 	const char *p;
+	bool rule;
 
 	if ((p = after(s, "-fdump-")) && (ispass(p) || isrecord(p)))
 		vec_push(a, &o->dump, p);
-	else if ((p = after(s, "-fno-")) && ispass(p))
-		vec_push(a, &o->skip, p);
-	else if ((p = after(s, "-f")) && ispass(p)) {
-		for (int i = 0; i < o->skip.n; i++)
-			if (strcmp(o->skip.v[i], p) == 0)
-				o->skip.v[i--] = o->skip.v[--o->skip.n];
-	} else if ((p = after(s, "-W")) && *p)
+	else if ((p = after(s, "-fno-")) && ((p = ours(p, &rule)) && (rule || ispass(p))))
+		vec_push(a, rule ? &o->patternsoff : &o->skip, p);
+	else if ((p = after(s, "-f")) && ((p = ours(p, &rule)) && (rule || ispass(p))))
+		without(rule ? &o->patternsoff : &o->skip, p);
+	else if ((p = after(s, "-W")) && *p)
 		vec_push(a, &o->warn, p);
 	else
 		return bad("unrecognized command-line option '%s'", s);
@@ -232,7 +258,7 @@ static bool
 shapes(const char *s)
 {
 	static const char *const yes[] = {"-O", "-m", "-ff", "-fd", "-ft", "--train", "--loss=", "--wrt=", "--joint", "--optimizer=",
-	                                  "-fpartition", "-factivation", "-fkeep", "-fmutable", "-fweights", "-fno-"};
+	                                  "-fpartition", "-factivation", "-fkeep", "-fmutable", "-fweights", "-fno-", "--patterns="};
 	static const char *const no[] = {"-fdump", "-ftime", "-fdiag", "-fno-header", "-fno-color"};
 	bool r = false;
 
@@ -264,6 +290,8 @@ options_help(FILE *f, const char *class)
 	if (class && strcmp(class, "passes") == 0) {
 		for (int i = 0; i < COUNT(pass); i++)
 			fprintf(f, "  -fdump-%-14s %-7s %s\n", pass[i].name, pass[i].unit, pass[i].doc);
+		for (int i = 0; i < COUNT(torchpass); i++)
+			fprintf(f, "  -fno-%-28s -fno-%s%s\n", torchpass[i].torch, *torchpass[i].rule ? "pattern=" : torchpass[i].pass, torchpass[i].rule);
 		return;
 	}
 	if (class && strcmp(class, "warnings") == 0) {

@@ -230,6 +230,20 @@ passes_report(FILE *f, double seconds, const char *name)
 	fprintf(f, " %-16s %8.3f s\n", name, seconds);
 }
 
+/* Without inputs and outputs. */
+static int
+nodes(const Module *m)
+{
+	int n = m->backward ? nodes(m->backward) : 0;
+
+	FOREACH_NODE(m->main, d)
+		n += !(d->op->flags & OP(Leaf));
+	for (int i = 0; i < m->sub.n; i++)
+		FOREACH_NODE(m->sub.v[i], d)
+			n += !(d->op->flags & OP(Leaf));
+	return n;
+}
+
 static bool
 runs(const struct row *r, const Options *o)
 {
@@ -240,9 +254,12 @@ static enum passend
 run_one(const struct row *r, Module *m, const Options *o)
 {
 	double t0 = now();
+	int before = o->passstats ? nodes(m) : 0;
 
 	if (!run_row(r, m, o) || ctx_errors(m->cx))
 		return PassFailed;
+	if (o->passstats)
+		fprintf(stderr, "pass: %s: %d nodes of %d\n", r->name, nodes(m), before);
 	if (o->timereport)
 		passes_report(stderr, now() - t0, r->name);
 	if (o->checking && *o->checking >= '1' && !(module_verify(m) && (!m->backward || module_verify(m->backward)) && (m->meta == NULL || m->meta->in.n == 0 || module_functional(m))))
@@ -268,7 +285,7 @@ find(const char *name)
 enum passend
 passes_run(Module *m, const Options *o)
 {
-	const struct row *post = find("noop"), *cut = find("partition");
+	const struct row *post = find("loaded"), *cut = find("partition");
 	bool started = o->start == NULL, torch = m->train && m->decomp == DecompTorch;
 	enum passend end = PassDone;
 
@@ -312,11 +329,10 @@ passes_step(Module *m, const Optimizer *opt, const Options *o)
 
 	if (step == NULL || !(text || has_values(step)))
 		return NULL;
-	step->fastmath = m->fastmath;
-	step->rulesoff = m->rulesoff;
+	module_obey(step, m);
 	only.start = "decompose";
 	only.stop = NULL;
 	only.dump.n = 0;
-	only.dumpall = only.timereport = false;
+	only.dumpall = only.timereport = only.passstats = false;
 	return passes_run(step, &only) == PassDone ? step : NULL;
 }

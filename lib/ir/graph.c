@@ -23,6 +23,17 @@ module_new(Ctx *cx, Str name)
 	return m;
 }
 
+void
+module_obey(Module *m, const Module *as)
+{
+	m->fastmath = as->fastmath;
+	m->decomp = as->decomp;
+	m->rulesoff.v = as->rulesoff.v;
+	m->rulesoff.n = as->rulesoff.n;
+	m->loaded = as->loaded;
+	m->nloaded = as->nloaded;
+}
+
 Graph *
 graph_new(Module *m, Str name, Graph *parent)
 {

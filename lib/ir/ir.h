@@ -279,7 +279,8 @@ struct Module {
 	VEC(Guard) guard;
 	VEC(Str) weightfile;   /* files that the values came from, as named to file_read; printed, so that texts read back */
 	Str    torch, dialect; /* informative */
-	VEC(const char *) rulesoff;   /* tables of rules that are switched off (-fno-views) */
+	VEC(const char *) rulesoff;   /* tables of rules, and rules, that are switched off (-fno-views, -fno-pattern=relu_relu) */
+	const struct RuleDef *loaded; int nloaded;    /* rules of --patterns (rule.h) */
 	bool   fastmath;       /* results may differ beyond rounding */
 	bool   train;          /* a graph that is differentiated (--train), or a joint graph */
 	bool   keepmut;        /* torch: mutations of inputs stay in the graph as copy_ (-fkeep-input-mutations) */
@@ -300,6 +301,7 @@ extern const char *const inkind_text[], *const outkind_text[];   /* "PARAMETER",
 /* ---- building and changing graphs (graph.c) ------------------------------ */
 
 Module *module_new(Ctx *, Str name);
+void    module_obey(Module *, const Module *as);    /* the options that passes look at are those of `as` */
 Graph  *graph_new(Module *, Str name, Graph *parent);
 /* Make a node before `before` (NULL: at the end).  arg: op->nparam of them, copied;
  * ArgVal entries have use == NULL replaced by arg_val().  Types are set by node_infer. */

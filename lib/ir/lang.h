@@ -48,6 +48,7 @@ struct Ast {
 	enum astkind kind;
 	bool b;
 	int line;            /* within the text, from 0 */
+	size_t at;           /* byte of the text where it begins */
 	Str s;
 	int64_t i; double f;
 	int n;
@@ -58,6 +59,8 @@ enum langform { FormExpr, FormWhere, FormBlock };   /* FormExpr: an expression, 
 
 /* file:line is where the text begins, for messages.  NULL: reported. */
 Ast *lang_parse(Ctx *, const char *text, enum langform, const char *file, int line);
+/* The text lies in a file that loc_file gave the number source, at offset: messages show the place. */
+Ast *lang_parse_at(Ctx *, const char *text, enum langform, int source, size_t offset);
 
 /* ---- macros of the tables ------------------------------------------------ */
 
@@ -182,6 +185,7 @@ void  lang_spread(Lang *, const Ast *, LVals *out);  /* e, or the elements of *e
 LVal  lang_subscript(Lang *, const Ast *);
 LVal  lang_attribute(Lang *, const Ast *);
 LVal  lang_call(Lang *, const Ast *);                /* langcall.c */
+bool  lang_isfunction(const char *name);             /* may name(...) be a call? */
 
 /* langfn.c: functions on plain values; false: there is none of that name that takes these. */
 typedef struct LCall {
@@ -199,6 +203,7 @@ LVal  lang_listarg(const LCall *, int k);
 int64_t lang_known(const LCall *, const Sym *);      /* its value when compiling, or fails */
 bool  lang_builtin(Lang *, const Ast *, Str name, LVal *arg, int n, LKey *kw, int nkw, LVal *out);
 bool  lang_isstructural(Str name);
+bool  lang_isbuiltin(const char *name);
 /* langshape.c */
 LVal  lang_f_broadcast(const LCall *), lang_f_normdim(const LCall *), lang_f_normdims(const LCall *),
       lang_f_infer_size(const LCall *), lang_f_flat(const LCall *), lang_f_unflat(const LCall *),

@@ -238,3 +238,15 @@ lang_call(Lang *L, const Ast *e)
 		lang_fail(L, e, "%s cannot be called", lang_str(L->cx, fun));
 	return calllambda(L, e, fun.fun, &pos);
 }
+
+bool
+lang_isfunction(const char *name)
+{
+	static const char *const space[] = {"aten", "fxcc", "prims"};
+	char text[128];
+
+	for (int k = 0; k < COUNT(space); k++)
+		if ((size_t)snprintf(text, sizeof text, "%s.%s", space[k], name) < sizeof text && lang_hasop(text))
+			return true;
+	return lang_isbuiltin(name) || lang_foldof(name) >= 0 || macro(name) != NULL;
+}

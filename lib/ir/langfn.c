@@ -524,6 +524,15 @@ lang_isstructural(Str name)
 }
 
 bool
+lang_isbuiltin(const char *name)
+{
+	for (int k = 0; k < COUNT(fns); k++)
+		if (strcmp(fns[k].name, name) == 0)
+			return true;
+	return false;
+}
+
+bool
 lang_builtin(Lang *L, const Ast *at, Str name, LVal *arg, int n, LKey *kw, int nkw, LVal *out)
 {
 	for (int k = 0; k < COUNT(fns); k++)

@@ -17,14 +17,16 @@ typedef struct Token {
 	Str s;              /* name, operator, string */
 	int64_t i; double f;
 	int line, col;
+	size_t at;          /* byte of the text */
 	bool first;         /* of its line */
 } Token;
 
 typedef struct Parser {
 	Ctx *cx;
 	Arena *a;
-	const char *file;
+	const char *file;   /* NULL: the text is part of a file that loc_file knows, */
 	int line0;
+	int source; size_t offset;   /* this one, from this byte */
 	VEC(Token) tok;
 	int pos, start;     /* start: where the statement began */
 	bool layout;        /* lines mean something */
@@ -37,11 +39,14 @@ typedef struct Parser {
 enum { MaxNest = 200 };
 
 static void
-wrong(Parser *p, int line, const char *what, const char *near)
+wrong(Parser *p, const Token *t, const char *what, const char *near)
 {
-	if (!p->failed)
-		error(p->cx, NOLOC, "%s:%d: %s%s%s", p->file, p->line0 + line,
-		      what, near ? " near " : "", near ? near : "");
+	const char *text = arena_printf(p->a, "%s%s%s", what, near ? " near " : "", near ? near : "");
+
+	if (!p->failed && p->file)
+		error(p->cx, NOLOC, "%s:%d: %s", p->file, p->line0 + t->line, text);
+	else if (!p->failed)
+		error(p->cx, loc_at(p->cx, p->source, p->offset + t->at), "%s", text);
 	p->failed = true;
 }
 
@@ -96,7 +101,7 @@ string(Parser *p, const char *s, Token *t)
 		text_put(&text, s, 1);
 	}
 	if (*s != q)
-		wrong(p, t->line, "string without end", NULL);
+		wrong(p, t, "string without end", NULL);
 	t->kind = TokStr;
 	t->s = intern(p->cx, text.n ? text.s : "", text.n);
 	return *s ? s + 1 : s;
@@ -106,11 +111,11 @@ static bool
 scan(Parser *p, const char *s)
 {
 	int line = 0;
-	const char *bol = s;
+	const char *bol = s, *begin = s;
 	bool first = true;
 
 	for (;;) {
-		Token t = {.line = line, .col = (int)(s - bol), .first = first};
+		Token t = {.line = line, .col = (int)(s - bol), .at = (size_t)(s - begin), .first = first};
 
 		if (*s == '\n') {
 			line++, s++;
@@ -143,7 +148,7 @@ scan(Parser *p, const char *s)
 		} else {
 			size_t n = oplen(s);
 			if (n == 0) {
-				wrong(p, line, "stray character", (char[]){*s, 0});
+				wrong(p, &t, "stray character", (char[]){*s, 0});
 				return false;
 			}
 			t.kind = TokOp;
@@ -153,7 +158,7 @@ scan(Parser *p, const char *s)
 		first = false;
 		vec_push(p->a, &p->tok, t);
 	}
-	p->end = (Token){.kind = TokEnd, .line = line, .col = -1, .first = true};
+	p->end = (Token){.kind = TokEnd, .line = line, .col = -1, .at = (size_t)(s - begin), .first = true};
 	return !p->failed;
 }
 
@@ -216,9 +221,8 @@ static void
 unexpected(Parser *p, const char *want)
 {
 	Token *t = cur(p);
-	int line = t->kind == TokEnd && p->pos ? p->tok.v[p->pos - 1].line : t->line;
 
-	wrong(p, line, arena_printf(p->a, "%s expected", want), tokstr(p, t));
+	wrong(p, t->kind == TokEnd && p->pos ? &p->tok.v[p->pos - 1] : t, arena_printf(p->a, "%s expected", want), tokstr(p, t));
 }
 
 static void
@@ -237,6 +241,7 @@ node(Parser *p, enum astkind kind, int n)
 
 	a->kind = kind;
 	a->line = raw(p, 0)->line;
+	a->at = raw(p, 0)->at;
 	a->n = n;
 	a->kid = n ? NEWN(p->a, Ast *, n) : NULL;
 	return a;
@@ -251,8 +256,10 @@ node2(Parser *p, enum astkind kind, Str s, Ast *x, Ast *y)
 	a->kid[0] = x;
 	if (y)
 		a->kid[1] = y;
-	if (x)
+	if (x) {
 		a->line = x->line;
+		a->at = x->at;
+	}
 	return a;
 }
 
@@ -265,6 +272,8 @@ gather(Parser *p, enum astkind kind, const Kids *k, int line)
 
 	if (k->n)
 		memcpy(a->kid, k->v, sizeof *k->v * (size_t)k->n);
+	if (k->n && k->v[0])
+		a->at = k->v[0]->at;
 	a->line = line;
 	return a;
 }
@@ -505,7 +514,7 @@ static Ast *
 unary(Parser *p)
 {
 	if (++p->nest > MaxNest) {
-		wrong(p, cur(p)->line, "nested too deeply", NULL);
+		wrong(p, cur(p), "nested too deeply", NULL);
 		return node(p, AstNone, 0);
 	}
 	Ast *a = take(p, "-") ? node2(p, AstNeg, NULL, unary(p), NULL)
@@ -575,7 +584,7 @@ static Ast *
 notexpr(Parser *p)
 {
 	if (++p->nest > MaxNest) {
-		wrong(p, cur(p)->line, "nested too deeply", NULL);
+		wrong(p, cur(p), "nested too deeply", NULL);
 		return node(p, AstNone, 0);
 	}
 	Ast *a = take(p, "not") ? node2(p, AstNot, NULL, notexpr(p), NULL)
@@ -625,7 +634,7 @@ static Ast *
 expr(Parser *p)
 {
 	if (++p->nest > MaxNest) {
-		wrong(p, cur(p)->line, "nested too deeply", NULL);
+		wrong(p, cur(p), "nested too deeply", NULL);
 		return node(p, AstNone, 0);
 	}
 	Ast *a = take(p, "lambda") ? lambda(p) : orexpr(p);
@@ -782,7 +791,7 @@ static Ast *
 statement(Parser *p)
 {
 	if (++p->nest > MaxNest) {
-		wrong(p, cur(p)->line, "nested too deeply", NULL);
+		wrong(p, cur(p), "nested too deeply", NULL);
 		return node(p, AstNone, 0);
 	}
 	Ast *a = take(p, "if") ? whether(p)
@@ -813,7 +822,7 @@ block(Parser *p)
 	}
 	if (!p->failed && raw(p, 0)->kind != TokEnd && raw(p, 0)->col > outer &&
 	    raw(p, 0)->col != p->indent)
-		wrong(p, raw(p, 0)->line, "this line's indentation fits no block", NULL);
+		wrong(p, raw(p, 0), "this line's indentation fits no block", NULL);
 	p->indent = outer;
 	return gather(p, AstBlock, &k, line);
 }
@@ -841,26 +850,40 @@ conditions(Parser *p)
 	return gather(p, AstBlock, &k, 0);
 }
 
+static Ast *
+parse(Parser *p, const char *text, enum langform form)
+{
+	Ast *a;
+
+	if (!scan(p, text))
+		return NULL;
+	if (p->tok.n == 0) {
+		wrong(p, &p->end, "nothing here", NULL);
+		return NULL;
+	}
+	p->tok.v[0].first = true;
+	p->layout = form == FormBlock || (form == FormExpr && begins(p));
+	if (p->layout)
+		a = block(p);
+	else
+		a = form == FormWhere ? conditions(p) : exprs(p);
+	if (!p->failed && p->pos < p->tok.n)
+		unexpected(p, "the end of the line");
+	return p->failed ? NULL : a;
+}
+
 Ast *
 lang_parse(Ctx *cx, const char *text, enum langform form, const char *file, int line)
 {
-	Parser p = {.cx = cx, .a = ctx_arena(cx), .file = file, .line0 = line,
-	            .start = -1, .indent = -1};
-	Ast *a;
+	Parser p = {.cx = cx, .a = ctx_arena(cx), .file = file, .line0 = line, .start = -1, .indent = -1};
 
-	if (!scan(&p, text))
-		return NULL;
-	if (p.tok.n == 0) {
-		wrong(&p, 0, "nothing here", NULL);
-		return NULL;
-	}
-	p.tok.v[0].first = true;
-	p.layout = form == FormBlock || (form == FormExpr && begins(&p));
-	if (p.layout)
-		a = block(&p);
-	else
-		a = form == FormWhere ? conditions(&p) : exprs(&p);
-	if (!p.failed && p.pos < p.tok.n)
-		unexpected(&p, "the end of the line");
-	return p.failed ? NULL : a;
+	return parse(&p, text, form);
+}
+
+Ast *
+lang_parse_at(Ctx *cx, const char *text, enum langform form, int source, size_t offset)
+{
+	Parser p = {.cx = cx, .a = ctx_arena(cx), .source = source, .offset = offset, .start = -1, .indent = -1};
+
+	return parse(&p, text, form);
 }

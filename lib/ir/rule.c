@@ -9,7 +9,7 @@
 #include <math.h>
 #include "ir/rule.h"
 
-enum { MaxBound = 16, MaxTurned = 5 };
+enum { MaxTurned = 5 };
 
 typedef struct Match {
 	Ctx *cx;
@@ -17,7 +17,7 @@ typedef struct Match {
 	unsigned matters;      /* calls that could be */
 	int ncall;
 	int n;
-	struct { Str name; LVal val; } bound[MaxBound];
+	struct { Str name; LVal val; } bound[RuleMaxBound];
 } Match;
 
 /* ---- the words of a pattern -------------------------------------------------- */
@@ -148,7 +148,7 @@ bind(Match *m, Str name, const Arg *a)
 	for (int k = 0; k < m->n; k++)
 		if (m->bound[k].name == name)
 			return samelit(m->cx, m->bound[k].val, v);
-	if (m->n == MaxBound)
+	if (m->n == RuleMaxBound)
 		return false;
 	m->bound[m->n].name = name;
 	m->bound[m->n++].val = v;
@@ -216,21 +216,67 @@ isdefault(Ctx *cx, const Node *n, int k)
 
 /* ---- matching --------------------------------------------------------------------------- */
 
-static bool call(Match *, const Ast *, const Node *);
+static bool call(Match *, const Ast *, const Node *), argument(Match *, const Ast *, const Arg *);
+
+static bool
+elements(Match *m, const Ast *p, int from, int n, const Arg *a)
+{
+	for (int k = 0; k < n; k++)
+		if (!argument(m, p->kid[from + k], a + k))
+			return false;
+	return true;
+}
+
+static bool
+starred(Match *m, const Ast *p, Arg *a, int n)
+{
+	return p->kind != AstStar || bind(m, p->kid[0]->s, &(Arg){.kind = ArgList, .list = {a, n}});
+}
+
+/* [*before, p, q, *rest]: before and rest are lists of what is left over, the shortest before. */
+static bool
+list(Match *m, const Ast *p, const Arg *a)
+{
+	bool head = p->n > 1 && p->kid[0]->kind == AstStar, tail = p->n && p->kid[p->n - 1]->kind == AstStar;
+	int n = p->n - head - tail, left;
+
+	if (a->kind != ArgList || a->list.n < n || (!head && !tail && a->list.n != n))
+		return false;
+	left = a->list.n - n;
+	for (int k = head && !tail ? left : 0; k <= (head ? left : 0); k++) {
+		Match was = *m;
+		if (starred(m, p->kid[0], a->list.v, k) && elements(m, p, head, n, a->list.v + k) &&
+		    (!tail || starred(m, p->kid[p->n - 1], a->list.v + k + n, left - k)))
+			return true;
+		was.matters = m->matters;
+		*m = was;
+	}
+	return false;
+}
+
+/* The node whose results, all of them in their order, are the elements of the list; NULL: none. */
+static Node *
+producer(const Arg *a)
+{
+	Node *n = a->list.n && a->list.v[0].kind == ArgVal ? a->list.v[0].use->val->def : NULL;
+
+	for (int k = 0; n && k < a->list.n; k++)
+		if (a->list.v[k].kind != ArgVal || a->list.v[k].use->val->def != n || a->list.v[k].use->val->out != k)
+			return NULL;
+	return n && n->nout == a->list.n ? n : NULL;
+}
 
 static bool
 argument(Match *m, const Ast *p, const Arg *a)
 {
+	Node *n;
+
+	if (p->kind == AstCall && a->kind == ArgList)
+		return (n = producer(a)) && call(m, p, n);
 	if (p->kind == AstCall)
-		return a->kind == ArgVal && call(m, p, a->use->val->def);
-	if (p->kind == AstList) {
-		if (a->kind != ArgList || a->list.n != p->n)
-			return false;
-		for (int k = 0; k < p->n; k++)
-			if (!argument(m, p->kid[k], &a->list.v[k]))
-				return false;
-		return true;
-	}
+		return a->kind == ArgVal && a->use->val->def->nout == 1 && call(m, p, a->use->val->def);
+	if (p->kind == AstList)
+		return list(m, p, a);
 	return rule_isvar(p) ? bind(m, p->s, a) : literal(p, a);
 }
 
@@ -241,7 +287,7 @@ call(Match *m, const Ast *p, const Node *n)
 	uint64_t mentioned = 0;
 	bool turn = false;
 
-	if (n->nout != 1 || n->narg != n->op->nparam || n->op->nparam > 63 || !rule_names(m->cx, p, n->op))
+	if (n->narg != n->op->nparam || n->op->nparam > 63 || !rule_names(m->cx, p, n->op))
 		return false;
 	if (n->op->flags & OP(Commutative) && n->narg >= 2 && number < MaxTurned) {
 		m->matters |= 1u << number;
@@ -329,6 +375,28 @@ exactly(Lang *L, const Ast *e)
 	return d.kind == LDtype && x.kind == LDtype && exact(d.dt, x.dt);
 }
 
+/* The number is a value of the dtype; -0.0 is one of floats alone. */
+static bool
+represents(Lang *L, const Ast *e)
+{
+	LVal d = operand(L, e, 1), v = operand(L, e, 2);
+	int64_t k = 0;
+	uint8_t raw[16];
+
+	if (d.kind != LDtype || dtypeinfo[d.dt].kind == KindComplex)
+		return false;
+	if (v.kind == LInt && !sym_isconst(v.i, &k))
+		return false;
+	double f = v.kind == LFloat ? v.f : v.kind == LBool ? v.b : (double)k;
+	if ((v.kind != LFloat && v.kind != LBool && v.kind != LInt) || (v.kind == LInt && (k > INT64_C(1) << 53 || k < -(INT64_C(1) << 53))))
+		return false;
+	if (dt_int(d.dt) && (!isfinite(f) || fabs(f) > 0x1p53 || signbit(f) != (f < 0)))
+		return false;
+	dt_store(d.dt, raw, f);
+	double back = dt_load(d.dt, raw);
+	return isnan(f) ? isnan(back) : back == f;
+}
+
 /* A power of two, not so large or small that its reciprocal would not be one. */
 static bool
 power2(Lang *L, const Ast *e)
@@ -342,8 +410,17 @@ power2(Lang *L, const Ast *e)
 }
 
 static const struct { const char *name; bool (*fn)(Lang *, const Ast *); } helper[] = {
-	{"single_use", single_use}, {"exact", exactly}, {"power2", power2},
+	{"single_use", single_use}, {"exact", exactly}, {"power2", power2}, {"represents", represents},
 };
+
+bool
+rule_ishelper(const char *name)
+{
+	for (int k = 0; k < COUNT(helper); k++)
+		if (strcmp(helper[k].name, name) == 0)
+			return true;
+	return false;
+}
 
 static bool
 condition(Lang *L, const Ast *e)
@@ -401,6 +478,20 @@ undo(Graph *g, const Node *prev, Node *root)
 	(void)g;
 }
 
+/* A call of an operator of the user's own: the arguments are there. */
+static Val *
+foreign(const RuleDef *r, Node *root, Lang *L, LVal list)
+{
+	Ctx *cx = root->graph->cx;
+	const Type *t = root->out[0].type;
+	Arg arg[4] = {arg_str(intern_printf(cx, "%s%s", r->external, strchr(strchr(r->external, '.') + 1, '.') ? "" : ".default")),
+	              lang_toarg(L, NULL, list), arg_list(root->graph->arena, NULL, 0), arg_str(intern_str(cx, r->symbol))};
+	Node *n = node_new(root->graph, op_find("higher_order.auto_functionalized_v2"), arg, 4, 1, root, root->loc);
+
+	n->out[0].type = type_tensor(cx, t->dt, t->rank, t->dim);
+	return &n->out[0];
+}
+
 static Val *
 replacement(const Match *m, const RuleDef *r, Node *root)
 {
@@ -410,9 +501,14 @@ replacement(const Match *m, const RuleDef *r, Node *root)
 
 	scope(&L, m, r, root, LangTensor);
 	if (!lang_run(&L, r->name, r->replacement, FormExpr, &v)) {
-		note(m->cx, NOLOC, "%s:%d: in rule %s", r->file, r->line, r->name);
+		if (r->source)
+			note(m->cx, loc_at(m->cx, r->source, r->replacement_at), "in the replacement of rule %s", r->name);
+		else
+			note(m->cx, NOLOC, "%s:%d: in rule %s", r->file, r->line, r->name);
 		return NULL;
 	}
+	if (r->external)
+		return foreign(r, root, &L, v);
 	if (v.kind == LTensor && v.t != &root->out[0] && type_same(v.t->type, root->out[0].type))
 		return v.t;
 	undo(root->graph, prev, root);

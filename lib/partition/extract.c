@@ -448,13 +448,10 @@ module(Joint *j)
 	b->main = graph_new(b, m->main->name, NULL);
 	b->torch = m->torch;
 	b->dialect = m->dialect;
-	b->fastmath = m->fastmath;
 	b->train = true;
-	b->decomp = m->decomp;
 	b->weightfile.v = m->weightfile.v;
 	b->weightfile.n = m->weightfile.n;
-	b->rulesoff.v = m->rulesoff.v;
-	b->rulesoff.n = m->rulesoff.n;
+	module_obey(b, m);
 	return b;
 }
 

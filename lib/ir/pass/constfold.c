@@ -211,7 +211,7 @@ refold_new(Module *m, Val **map)
 
 	r->main = g;
 	g->mod = r;
-	r->fastmath = m->fastmath;
+	module_obey(r, m);
 	r->weight = m->weight;
 	for (Node *o = m->main->first, *c = g->first; o && c; o = o->next, c = c->next)
 		for (int i = 0; i < o->nout; i++)

@@ -43,20 +43,6 @@ decompose_here(Graph *g)
 	return ok;
 }
 
-/* Each draws from a stream of its own, in the order of the program; copies that are made
- * later (recomputation) keep the number. */
-static void
-streams(Graph *g)
-{
-	uint32_t last = 0;
-
-	FOREACH_NODE(g, n)
-		last = n->stream > last ? n->stream : last;
-	FOREACH_NODE(g, n)
-		if (n->op->flags & OP(Random) && !n->stream)
-			n->stream = ++last;
-}
-
 bool
 pass_decompose(Graph *g)
 {
@@ -64,7 +50,6 @@ pass_decompose(Graph *g)
 
 	if (!decompose_here(g))
 		return false;
-	streams(g);
 	if (g->mod->decomp == DecompTorch)
 		return pass_dce(g);
 	return complex_to_real(g, &complex) && (!complex || decompose_here(g));

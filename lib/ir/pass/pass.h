@@ -4,6 +4,7 @@
 #include "ir/ex.h"
 
 bool pass_decompose(Graph *);    /* expand every operator that has no code of its own */
+bool pass_replace_random(Graph *);   /* number the streams of random operators */
 bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
 bool graph_iscomplex(Graph *);   /* the interpreter wants it decomposed first */
 bool pass_autocast(Graph *);     /* casts of torch.autocast, if Module.autocast says a dtype */
@@ -12,9 +13,10 @@ bool pass_cse(Graph *);
 bool pass_uniform(Graph *);      /* the rules of uniform.pat; fast ones if Module.fastmath */
 bool pass_views(Graph *);
 bool pass_patterns(Graph *);
+bool pass_loaded(Graph *);       /* the rules of --patterns */
 bool pass_simplify(Graph *);     /* all rules whose table is not in Module.rulesoff */
 bool pass_constfold(Graph *);
 bool pass_dce(Graph *);
 /* All return false only after reporting an error. */
-void simplify_report(Ctx *, FILE *);   /* how often each rule was applied */
+void simplify_report(const Module *, FILE *, const char *what);   /* how often each rule was applied */
 #endif

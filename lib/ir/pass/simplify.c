@@ -12,24 +12,38 @@
 #include "ir/pass/pass.h"
 #include "ir/rule.h"
 
-typedef VEC(int) Rules;       /* indices in ruletab */
+typedef VEC(int) Numbers;     /* of rules: rule_number */
 
 typedef struct Simplify {
 	Graph *g;
 	Arena *a;
 	const char *pass;      /* whose rules; NULL: of all that are on */
-	Map rules;             /* of an operator: Rules *; made when it is first met */
+	Map rules;             /* of an operator: Numbers *; made when it is first met */
 	int budget;
+	int removed;           /* nodes, less those that were made */
 } Simplify;
 
 /* ---- which rules ------------------------------------------------------------------ */
 
+/* How often each rule was applied, and how many nodes fewer there were then. */
+typedef struct Count { int applied, removed; } Count;
+typedef struct Counts { Count *v; int n; } Counts;
+
 static const char countkey;
 
-static int *
-counts(Ctx *cx)
+static Count *
+counts(const Module *m)
 {
-	return ctx_slot(cx, &countkey, sizeof(int) * (size_t)(nruletab + 1));
+	Counts *c = ctx_slot(m->cx, &countkey, sizeof(Counts));
+	int n = rule_count(m);
+
+	if (c->n < n) {
+		Count *v = NEWN(ctx_arena(m->cx), Count, n);
+		for (int k = 0; k < c->n; k++)
+			v[k] = c->v[k];
+		*c = (Counts){v, n};
+	}
+	return c->v;
 }
 
 static bool
@@ -37,30 +51,29 @@ applies(const Simplify *s, const RuleDef *r)
 {
 	const Module *m = s->g->mod;
 
-	if (r->fast && !m->fastmath)
+	if ((r->fast && !m->fastmath) || (s->pass && strcmp(s->pass, r->pass) != 0))
 		return false;
-	if (s->pass)
-		return strcmp(s->pass, r->pass) == 0;
 	for (int k = 0; k < m->rulesoff.n; k++)
-		if (strcmp(m->rulesoff.v[k], r->pass) == 0)
+		if (strcmp(m->rulesoff.v[k], r->pass) == 0 || strcmp(m->rulesoff.v[k], r->name) == 0)
 			return false;
 	return true;
 }
 
-static Rules *
+static Numbers *
 rules_of(Simplify *s, const OpDef *op)
 {
-	Rules *v = map_get(&s->rules, op);
+	Numbers *v = map_get(&s->rules, op);
 	Ctx *cx = s->g->cx;
 
 	if (v)
 		return v;
-	v = NEW(s->a, Rules);
-	for (int k = 0; k < nruletab; k++) {
+	v = NEW(s->a, Numbers);
+	for (int k = 0; k < rule_count(s->g->mod); k++) {
+		const RuleDef *r = rule_number(s->g->mod, k);
 		const Ast *p;
-		if (!applies(s, &ruletab[k]))
+		if (!applies(s, r))
 			continue;
-		p = lang_ast(cx, NULL, ruletab[k].name, ruletab[k].pattern, FormExpr);
+		p = lang_ast(cx, NULL, r->name, r->pattern, FormExpr);
 		if (p && p->kind == AstCall && rule_names(cx, p, op))
 			vec_push(s->a, v, k);
 	}
@@ -106,6 +119,7 @@ bury(Simplify *s, Node *n)
 			continue;
 		node_operands(n, operand, &todo);
 		node_delete(n);
+		s->removed++;
 	}
 }
 
@@ -128,10 +142,11 @@ decompose(Node *first, const Node *end)
 	return true;
 }
 
-/* with stands for the result of n; the nodes made for it lie from first to n. */
+/* with stands for the result of n; the nodes made for it lie between prev and n. */
 static bool
-replace(Simplify *s, Node *n, Val *with, Node *first)
+replace(Simplify *s, Node *n, Val *with, Node *prev)
 {
+	Node *first = prev ? prev->next : s->g->first;
 	Use *read = n->out[0].uses;    /* stays a reader of the result, whatever that becomes */
 	Str name = n->out[0].name;
 	bool fresh = with->def->id > n->id;
@@ -141,6 +156,8 @@ replace(Simplify *s, Node *n, Val *with, Node *first)
 	val_replace(&n->out[0], with);
 	if (!decompose(first, n))
 		return false;
+	for (Node *m = prev ? prev->next : s->g->first; m != n; m = m->next)
+		s->removed--;
 	bury(s, n);
 	if (fresh && name)
 		val_rename(s->g, read->val, name);
@@ -150,19 +167,23 @@ replace(Simplify *s, Node *n, Val *with, Node *first)
 static bool
 rewrite(Simplify *s, Node *n, bool *changed)
 {
-	Rules *r = rules_of(s, n->op);
+	Numbers *r = rules_of(s, n->op);
 
 	for (int k = 0; k < r->n; k++) {
 		Node *prev = n->prev;
-		Val *v = rule_apply(&ruletab[r->v[k]], n);
+		int before = s->removed;
+		Val *v = rule_apply(rule_number(s->g->mod, r->v[k]), n);
 		if (ctx_errors(s->g->cx))
 			return false;
 		if (v == NULL)
 			continue;
-		counts(s->g->cx)[r->v[k]]++;
 		s->budget--;
 		*changed = true;
-		return replace(s, n, v, prev ? prev->next : s->g->first);
+		bool ok = replace(s, n, v, prev);
+		Count *c = &counts(s->g->mod)[r->v[k]];
+		c->applied++;
+		c->removed += s->removed - before;
+		return ok;
 	}
 	return true;
 }
@@ -209,12 +230,20 @@ pass_simplify(Graph *g)
 	return apply(g, NULL);
 }
 
-void
-simplify_report(Ctx *cx, FILE *f)
+bool
+pass_loaded(Graph *g)
 {
-	const int *n = counts(cx);
+	return apply(g, "loaded");
+}
 
-	for (int k = 0; k < nruletab; k++)
-		if (n[k])
-			fprintf(f, "simplify: %s:%d: %s: %d\n", ruletab[k].file, ruletab[k].line, ruletab[k].name, n[k]);
+void
+simplify_report(const Module *m, FILE *f, const char *what)
+{
+	const Count *n = counts(m);
+
+	for (int k = 0; k < rule_count(m); k++) {
+		const RuleDef *r = rule_number(m, k);
+		if (n[k].applied)
+			fprintf(f, "%s: %s:%d: %s: %d applied, %+d nodes\n", what, r->file, r->line, r->name, n[k].applied, -n[k].removed);
+	}
 }

@@ -8,6 +8,8 @@
 # The pattern is a call.  mul(x, y) matches every overload of that name; aten.mul.Scalar(x, c)
 # that one.  Names u to z, also with a number behind (x1), bind tensors; all other names bind
 # what is no tensor: numbers, dtypes, lists, None.  A name that occurs twice must match the same.
+# A list is [x, *r], or [*l, x, *r]: r and l bind lists of what is left over; a call in the place of
+# a list matches all results of one operator, in order: cat(split(x, n, d), d).
 # Numbers match numbers of their value: 0 is 0 and 0.0, not -0.0.  Arguments that are not mentioned must
 # have their defaults; those about layout, device and memory format may be anything.
 # Commutative operators match both ways.
@@ -15,6 +17,7 @@
 # The condition is evaluated over the names, and `result`, of which the type is known.
 #   single_use(x)  nothing else reads x
 #   exact(d, e)    every value of dtype d is one of e
+#   represents(d, c)  the number c is a value of dtype d
 #   power2(c)      c is a power of two and 1/c is exact
 # The replacement must have the shape and dtype of the result; if it has not, the rule
 # does not apply.  So mul(x, 1) => x needs no word about dtypes and broadcasting.
@@ -68,7 +71,7 @@ rule not_not        bitwise_not(bitwise_not(x)) => x
 rule lnot_lnot      logical_not(logical_not(x)) => x
 rule land_self      logical_and(x, x) => x
 rule lor_self       logical_or(x, x) => x
-rule where_same     where(u, x, x) => x
+rule where_same     where(u, x, x) => x when u.dtype == b8
 rule where_not      where(logical_not(u), x, y) => where(u, y, x) when u.dtype == b8
 rule eq_self_int    eq(x, x) => full(result.shape, True, dtype=b8) when x.dtype.isint
 rule ne_self_int    ne(x, x) => full(result.shape, False, dtype=b8) when x.dtype.isint
@@ -84,6 +87,7 @@ rule not_ne         logical_not(ne(x, y)) => eq(x, y)
 
 # ---- strength -----------------------------------------------------------------------------------------
 
+rule rsqrt          reciprocal(sqrt(x)) => rsqrt(x) when x.dtype in [f32, f64]
 rule div_power2     div(x, c) => mul(x, 1/c) when power2(c) and c != 1 and c != -1 and result.dtype.isfloat
 
 # ---- casts ------------------------------------------------------------------------------------------------
@@ -120,5 +124,5 @@ rule div_sqrt       div(x, sqrt(y)) => mul(x, rsqrt(y)) fast when x.dtype == y.d
 rule rsqrt_of       reciprocal(sqrt(x)) => rsqrt(x) fast
 rule mul_mul        mul(mul(x, a), b) => mul(x, a*b) fast when x.dtype.isfloat
 rule add_add        add(add(x, a), b) => add(x, a + b) fast when x.dtype.isfloat
-rule mul_div        div(mul(x, y), y) => x fast
+rule mul_div        div(mul(x, y), y) => x fast when y.dtype.isfloat
 rule silu_of        mul(x, sigmoid(x)) => silu(x) fast when x.dtype.isfloat

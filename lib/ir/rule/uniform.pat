@@ -10,3 +10,9 @@ rule expand_full    expand(full(s, c, dtype=d), a) => full(result.shape, c, dtyp
 rule permute_full   permute(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
 rule unsqueeze_full unsqueeze(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
 rule slice_full     slice(full(s, c, dtype=d), a, b, e) => full(result.shape, c, dtype=result.dtype)
+rule select_full    select(full(s, c, dtype=d), a, b) => full(result.shape, c, dtype=result.dtype)
+rule squeeze_full   squeeze(full(s, c, dtype=d), a) => full(result.shape, c, dtype=result.dtype)
+rule cast_full      _to_copy(full(s, c, dtype=d), dtype=e) => full(result.shape, c, dtype=e)
+                    when d is not None and e is not None and represents(d, c) and represents(e, c)
+rule where_true     where(full(s, True, dtype=b8), x, y) => x
+rule where_false    where(full(s, False, dtype=b8), x, y) => y
