@@ -33,7 +33,6 @@ typedef struct Job {
 	int ntarget;
 	Optimizer optim;               /* --optimizer; kind NULL: none */
 	Module *step;                  /* its step, as a program */
-	bool overlimit;                /* a limit that the user set was exceeded */
 	jmp_buf onbug;
 } Job;
 
@@ -67,8 +66,7 @@ open_input(Job *j, const char *path, File *f)
 		return false;
 	if (most == 0 || f->size <= (uint64_t)most)
 		return true;
-	error(j->cx, NOLOC, "%s: %zu bytes, --max-input allows %lld", path, f->size, (long long)most);
-	j->overlimit = true;
+	error_limit(j->cx, NOLOC, "%s: %zu bytes, --max-input allows %lld", path, f->size, (long long)most);
 	return false;
 }
 
@@ -239,6 +237,28 @@ alias_states(Module *m)
 	}
 }
 
+/* --loss=NAME: that output, and no other, is the loss.  NAME: as in the header, or of the node. */
+static bool
+lossnamed(Module *m, const char *name)
+{
+	Text names = {.arena = ctx_arena(m->cx)};
+	const Arg *list = &m->main->last->arg[0];
+	bool found = false;
+
+	for (int i = 0; i < m->out.n; i++) {
+		Output *o = &m->out.v[i];
+		const char *node = i < list->list.n && list->list.v[i].kind == ArgVal ? list->list.v[i].use->val->name : "";
+		if (o->kind != ResUser && o->kind != ResLoss)
+			continue;
+		o->kind = (o->name && strcmp(o->name, name) == 0) || strcmp(node, name) == 0 ? ResLoss : ResUser;
+		found |= o->kind == ResLoss;
+		text_add(&names, "%s%s", names.n ? " " : "", o->name ? o->name : node);
+	}
+	if (!found)
+		error(m->cx, NOLOC, "--loss: no output is called '%s' (%s)", name, names.s ? names.s : "there is none");
+	return found;
+}
+
 /* --wrt, --loss, -fmutable: marks in the signature. */
 static bool
 training(Job *j)
@@ -264,9 +284,8 @@ training(Job *j)
 		m->in.v[i].swappable = m->in.v[i].updatable;
 	if (m->train)
 		tie(m);
-	for (int i = 0; o->loss && i < m->out.n; i++)
-		if (m->out.v[i].kind == ResUser || m->out.v[i].kind == ResLoss)
-			m->out.v[i].kind = m->out.v[i].name && strcmp(m->out.v[i].name, o->loss) == 0 ? ResLoss : ResUser;
+	if (o->loss && !lossnamed(m, o->loss))
+		return false;
 	if (m->train && !any) {
 		error(m->cx, NOLOC, "--train: no input needs a gradient%s", o->wrt.n ? ": --wrt matches none" : "; say which with --wrt=GLOB");
 		return false;
@@ -818,7 +837,7 @@ main(int argc, char **argv)
 	}
 	if (!targets(j) || !optimizer(j))
 		return ExitUsage;
-	rc = compile(j) && ctx_errors(j->cx) == 0 ? ExitOk : j->overlimit ? ExitLimit : ExitError;
+	rc = compile(j) && ctx_errors(j->cx) == 0 ? ExitOk : ctx_overlimit(j->cx) ? ExitLimit : ExitError;
 	diag_flush(j->cx);
 	out_cleanup_all();
 	if (j->opt.memreport)

@@ -71,6 +71,7 @@ Ctx   *ctx_new(const Diag *);
 void   ctx_free(Ctx *);
 Arena *ctx_arena(Ctx *);
 int    ctx_errors(const Ctx *);
+bool   ctx_overlimit(const Ctx *);                      /* was any of them error_limit's? */
 const Diag *ctx_diag(const Ctx *);
 void  *ctx_slot(Ctx *, const void *key, size_t size);  /* zeroed memory private to a module of lib/, made on first use; key: address of a static const */
 
@@ -95,6 +96,7 @@ enum warning {
 	Nwarning
 };
 void   error(Ctx *, Loc, const char *fmt, ...) PRINTF(3, 4);
+void   error_limit(Ctx *, Loc, const char *fmt, ...) PRINTF(3, 4);  /* a limit that the user set was exceeded */
 void   warn(Ctx *, Loc, enum warning, const char *fmt, ...) PRINTF(4, 5);
 void   note(Ctx *, Loc, const char *fmt, ...) PRINTF(3, 4);   /* belongs to the message before */
 /* An invariant of ours is broken: print it and unwind to the handler. */

@@ -42,6 +42,12 @@ ctx_errors(const Ctx *cx)
 	return cx->nerror;
 }
 
+bool
+ctx_overlimit(const Ctx *cx)
+{
+	return cx->overlimit;
+}
+
 const Diag *
 ctx_diag(const Ctx *cx)
 {

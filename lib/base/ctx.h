@@ -28,6 +28,7 @@ struct Ctx {
 	Arena *arena;
 	Diag  diag;
 	int   nerror;
+	bool overlimit;              /* error_limit was called */
 	bool  muted;          /* the last message was not shown: nor are its notes */
 	bool  toomany;
 	Map   slot;

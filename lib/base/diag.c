@@ -349,15 +349,31 @@ counted(Ctx *cx)
 	return !cx->muted;
 }
 
+static void
+complain(Ctx *cx, Loc l, const char *fmt, va_list ap)
+{
+	if (counted(cx))
+		show(cx, l, "error", NULL, fmt, ap);
+}
+
 void
 error(Ctx *cx, Loc l, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!counted(cx))
-		return;
 	va_start(ap, fmt);
-	show(cx, l, "error", NULL, fmt, ap);
+	complain(cx, l, fmt, ap);
+	va_end(ap);
+}
+
+void
+error_limit(Ctx *cx, Loc l, const char *fmt, ...)
+{
+	va_list ap;
+
+	cx->overlimit = true;
+	va_start(ap, fmt);
+	complain(cx, l, fmt, ap);
 	va_end(ap);
 }
 

@@ -52,6 +52,8 @@ place(const Tab *t, const Buf *b)
 		p.index = port_at(&t->e->out, b->index);
 	else if (b->home == HomeWeight)
 		p = (Place){FxrtHomeWeight, artifact_weight(t->a, &m->in.v[b->index])};
+	else if (b->home == HomeFault)
+		p.home = FxrtHomeFault;
 	else if (b->home == HomeState)
 		p.index = artifact_state(t->a, &m->in.v[b->index]);
 	else if (b->home == HomeSaved && t->e->kind == FxrtForward)

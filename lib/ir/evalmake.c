@@ -554,6 +554,8 @@ make(Eval *E, const Ex *e, const Mask *m)
 	case ExBits:
 		a = ex(E, e->arg[0], m);
 		return a < 0 ? a : emit(E, (EvIns){.op = EvBits, .dt = e->dt, .from = e->arg[0]->dt, .a = a, .b = -1, .c = -1});
+	case ExCheck:                /* lowering makes these; loads look at their indices here */
+		return ex(E, e->arg[0], m);
 	}
 	return fail(E);
 }

@@ -182,6 +182,13 @@ ex_random(Ctx *cx, Val *v, const Sym *counter)
 	return cons(cx, &(Ex){.kind = ExRandom, .dt = DtU32, .val = v, .sym = counter});
 }
 
+const Ex *
+ex_check(Ctx *cx, const Ex *index, const Sym *size, const Ex *cond)
+{
+	return cons(cx, &(Ex){.kind = ExCheck, .dt = DtI64, .narg = 1, .arg = {ex_cast(cx, DtI64, index)},
+	                      .sym = size, .cond = cond});
+}
+
 /* ---- casts --------------------------------------------------------------------- */
 
 /* Does every value of a survive in b, so that b's conversion to a third type

@@ -33,7 +33,8 @@ enum exkind {
 	ExCast,      /* arg[0] as dt: C's conversions; float to int truncates; to b8: != 0; to bf16, f16: round to even */
 	ExBits,      /* arg[0]'s bits as dt of the same width */
 	ExFold,      /* fold over var[] in 0..extent[]-1, in that nesting, of arg[0] */
-	ExRandom     /* uniform bits: a u32 from philox(seed, offset of the node, counter sym, lane) */
+	ExRandom,    /* uniform bits: a u32 from philox(seed, offset of the node, counter sym, lane) */
+	ExCheck      /* arg[0], a computed index, if it is in 0..sym-1; else 0, and the run fails if cond */
 };
 enum fold { FoldSum, FoldProd, FoldMax, FoldMin, FoldAny, FoldAll, FoldArgmax, FoldArgmin, NFold };
 /* Argmax, Argmin: the position (i64) counted over var[] row-major; first of equals, NaN wins.
@@ -52,13 +53,13 @@ struct Ex {
 	enum scalar sc;
 	enum fold fold;
 	int64_t i; double f;              /* ExConst */
-	const Sym *sym;                   /* ExIndex, ExRandom */
+	const Sym *sym;                   /* ExIndex, ExRandom; ExCheck: the size */
 	Val *val;                         /* ExLoad; ExRandom: its node's result */
 	int nidx;                         /* ExLoad: rank; ExFold: how many var[] */
 	const Sym *const *idx;            /* ExLoad: index; ExFold: extents */
 	const Sym *const *var;            /* ExFold */
 	const Ex *arg[3];
-	const Ex *cond;                   /* ExFold: counts only where true; NULL: everywhere */
+	const Ex *cond;                   /* ExFold: counts only where true; ExCheck: fails only there; NULL: everywhere */
 };
 
 const Ex *ex_int(Ctx *, enum dtype, int64_t);        /* DtNone: a Python int, weak */
@@ -71,6 +72,7 @@ const Ex *ex_adopt(Ctx *, enum dtype, const Ex *);    /* a weak e as if its numb
 const Ex *ex_bits(Ctx *, enum dtype, const Ex *);
 const Ex *ex_fold(Ctx *, enum fold, const Sym *const *var, const Sym *const *extent, int n, const Ex *cond, const Ex *body);
 const Ex *ex_random(Ctx *, Val *, const Sym *counter);
+const Ex *ex_check(Ctx *, const Ex *index, const Sym *size, const Ex *cond);
 const Ex *ex_identity(Ctx *, enum fold, enum dtype);
 
 /* A Sym variable that stands for an integer expression (a computed index in lo..hi). */

@@ -116,6 +116,8 @@ rebuild(Rewrite *w, const Ex *e)
 	case ExLoad:   return newload(w, e);
 	case ExFold:   return newfold(w, e);
 	case ExRandom: return ex_random(w->cx, e->val, newsym(w, e->sym));
+	case ExCheck:
+		return ex_check(w->cx, rewrite(w, e->arg[0]), newsym(w, e->sym), e->cond ? rewrite(w, e->cond) : NULL);
 	default:       break;
 	}
 	for (int k = 0; k < e->narg; k++)
@@ -266,6 +268,7 @@ addcost(Arena *scratch, Map *seen, const Ex *e, int64_t times, int64_t *sum)
 	switch (e->kind) {
 	case ExLoad:   own = 2; break;
 	case ExRandom: own = 40; break;
+	case ExCheck:  own = 4; break;
 	case ExOp:     own = cycles(e->sc); break;
 	case ExFold:
 		for (int k = 0; k < e->nidx; k++)
@@ -340,6 +343,7 @@ putex(Ctx *cx, Text *t, const Ex *e)
 	case ExCast: text_add(t, "%s(", dtypeinfo[e->dt].text); break;
 	case ExBits: text_add(t, "bits(%s, ", dtypeinfo[e->dt].text); break;
 	case ExFold: text_add(t, "%s(", foldname[e->fold]); break;
+	case ExCheck: text_add(t, "check("); break;
 	}
 	for (int k = 0; k < e->narg; k++) {
 		text_add(t, "%s", k ? ", " : "");

@@ -203,6 +203,7 @@ risky(Guarding *w, const Ex *e)
 	for (int i = 0; i < e->narg; i++)
 		r |= risky(w, e->arg[i]);
 	r |= e->cond && risky(w, e->cond);
+	r |= e->kind == ExCheck && !map_get(&w->sure, e);
 	if (e->kind == ExIndex || e->kind == ExRandom) {
 		const Sym **var = NULL;
 		int n = 0;
@@ -290,6 +291,19 @@ function(Guarding *w, const Ex *e)
 	return defined(w, &done, r);
 }
 
+/* Where an index is not wanted it may be out of range. */
+static const Ex *
+guardcheck(Guarding *w, const Ex *e, const Ex *cond)
+{
+	Ctx *cx = w->lo->cx;
+	const Ex *index = guard(w, e->arg[0], cond), *when = e->cond ? guard(w, e->cond, cond) : NULL;
+
+	if (w->clamp && !map_get(&w->sure, e))
+		return ex_op(cx, ScMax, ex_int(cx, DtI64, 0),
+		             ex_op(cx, ScMin, index, ex_index(cx, sym_sub(cx, e->sym, sym_const(cx, 1))), NULL), NULL);
+	return ex_check(cx, index, e->sym, all(cx, when, cond));
+}
+
 static const Ex *
 rebuilt(Guarding *w, const Ex *e, const Ex *cond)
 {
@@ -299,6 +313,7 @@ rebuilt(Guarding *w, const Ex *e, const Ex *cond)
 	switch (e->kind) {
 	case ExLoad: return guardload(w, e, cond);
 	case ExFold: return guardfold(w, e, cond);
+	case ExCheck: return guardcheck(w, e, cond);
 	case ExIndex: return ex_index(cx, guardsym(w, e->sym, cond));
 	case ExRandom: return ex_random(cx, e->val, guardsym(w, e->sym, cond));
 	default: break;

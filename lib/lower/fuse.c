@@ -437,6 +437,7 @@ lowerall(Fuse *f)
 			if (!v->type || v->type->kind != TyTensor)
 				continue;
 			ok &= node_low(n, i, &lo->low[v->id]);
+			check_low(lo, v);
 			if (lo->low[v->id].kind == LowExtern)
 				node_operands(n, needs, f);
 		}

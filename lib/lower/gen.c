@@ -671,6 +671,7 @@ exref(Gen *g, const Ex *e)
 		return gen_ins(g, (KIns){.op = KRandom, .dt = DtU32, .lanes = (uint8_t)lanesof(g, r), .a = r,
 		                         .b = gen_sym(g, sym_var(g->cx, intern_str(g->cx, "rng_seed"), INT64_MIN, INT64_MAX)),
 		                         .i = node_stream(e->val->def)});
+	case ExCheck: return gen_check(g, e);
 	case ExFold:
 		gen_folds(g, &e, 1);
 		return gen_recall(g, e);

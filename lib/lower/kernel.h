@@ -81,7 +81,8 @@ typedef struct Kernel {
 
 /* ---- the plan ---------------------------------------------------------------- */
 
-enum home { HomeInput, HomeOutput, HomeConst, HomeState, HomeArena, HomeScratch, HomeSaved, HomeWeight };   /* Saved: in the buffer from forward to backward.  Weight: may be replaced */
+enum home { HomeInput, HomeOutput, HomeConst, HomeState, HomeArena, HomeScratch, HomeSaved, HomeWeight, HomeFault };   /* Saved: in the buffer from forward to backward.  Weight: may be replaced.
+	                     Fault: of the run: 1, an index that was out of range, the size that it had to be below */
 typedef struct Buf {
 	Str   name;
 	enum home home;

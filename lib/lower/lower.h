@@ -39,6 +39,7 @@ typedef struct Lower {
 	Plan  *plan;
 	int   *bufof;                    /* by val id: index in plan->buf, -1 */
 	int    nkernel;
+	Val   *fault;                    /* stands for the buffer that tells of an index out of range; NULL: not needed yet */
 	/* Sizes found as the model runs: the symbol, and the value that must be known before. */
 	VEC(struct Found { const Sym *sym; Val *from; Node *item; }) found;   /* item: NULL for an extern's own */
 } Lower;
@@ -148,6 +149,10 @@ KRef  gen_recall(Gen *, const void *key);
 void  gen_for(Gen *, const Sym *var, const Sym *ext, bool vector, void (*body)(Gen *, void *), void *arg);
 /* The same over from..to-1 */
 void  gen_range(Gen *, const Sym *var, KRef from, KRef to, const Sym *ext, bool vector, void (*body)(Gen *, void *), void *arg);
+
+/* check.c: indices that the model computes. */
+void  check_low(Lower *, Val *);                 /* what the element of val reads and writes by such gets ExChecks */
+KRef  gen_check(Gen *, const Ex *);
 
 /* fold.c: several folds over equal extents at once */
 void  gen_folds(Gen *, const Ex **fold, int n);

@@ -352,6 +352,7 @@ refold(Refold *w, const Ex *e)
 	case ExOp:   r = ex_op(cx, e->sc, a[0], a[1], a[2]); break;
 	case ExCast: r = ex_cast(cx, e->dt, a[0]); break;
 	case ExBits: r = ex_bits(cx, e->dt, a[0]); break;
+	case ExCheck: r = ex_check(cx, a[0], e->sym, e->cond ? refold(w, e->cond) : NULL); break;
 	default:
 		r = ex_fold(cx, e->fold, e->var, e->idx, e->nidx, e->cond ? refold(w, e->cond) : NULL, a[0]);
 		r = r->kind == ExFold ? collapsefold(w->lo, r) : r;

@@ -126,6 +126,9 @@ kernelstep(Planning *w, Kernel *k, Gen *g)
 		if (k->buf.v[i].home == KScratch) {     /* each worker has its own */
 			buf[n] = plan_addbuf(w, (Buf){.name = k->buf.v[i].name, .home = HomeScratch, .dt = k->buf.v[i].dt,
 			                         .count = k->buf.v[i].size});
+		} else if (g->bufs.v[i] == w->lo->fault) {
+			buf[n] = plan_addbuf(w, (Buf){.name = w->lo->fault->name, .home = HomeFault, .dt = w->lo->fault->type->dt,
+			                         .count = type_numel(w->lo->cx, w->lo->fault->type)});
 		} else if (g->bufs.v[i]->def == NULL) {        /* packed bytes that contract.c made */
 			const Packed *p = (const Packed *)g->bufs.v[i];
 			buf[n] = plan_addbuf(w, (Buf){.name = p->val.name, .home = HomeConst, .dt = p->val.type->dt,

@@ -203,7 +203,7 @@ kernel_print(const Kernel *k, Text *t)
 
 /* ---- plans ----------------------------------------------------------------------- */
 
-static const char *const homename[] = {"input", "output", "const", "state", "arena", "scratch", "saved", "weight"};
+static const char *const homename[] = {"input", "output", "const", "state", "arena", "scratch", "saved", "weight", "fault"};
 
 static void
 printbuf(Ctx *cx, const Buf *b, int i, Text *t)

@@ -254,7 +254,7 @@ limited(Joint *j, Budget *b, Cut *c)
 	}
 	if (work < INFINITY)
 		return true;
-	error(j->cx, NOLOC, "-factivation-budget: backward needs at least %lld bytes of what forward computes, %lld are allowed",
+	error_limit(j->cx, NOLOC, "-factivation-budget: backward needs at least %lld bytes of what forward computes, %lld are allowed",
 	      (long long)least, (long long)j->o->maxbytes);
 	return false;
 }

@@ -80,7 +80,17 @@ fxrt_lu(const fxrt_call *c)
 	return 0;
 }
 
-/* num: batch, n, k, transposed?  buf: LU, pivots, B, X, scratch n*n + n*k doubles. */
+/* Pivots that came from outside may be anything. */
+static int
+pivots_fit(const int32_t *pivot, int64_t n)
+{
+	for (int64_t i = 0; i < n; i++)
+		if (pivot[i] < 1 || pivot[i] > n)
+			return 0;
+	return 1;
+}
+
+/* num: batch, n, k, transposed?  buf: LU, pivots, B, X, scratch n*n + n*k doubles.  1: a pivot is none. */
 int
 fxrt_lusolve(const fxrt_call *c)
 {
@@ -90,6 +100,8 @@ fxrt_lusolve(const fxrt_call *c)
 	for (int64_t b = 0; b < c->num[0]; b++) {
 		mat_load(c, 0, b * n * n, w, n * n);
 		mat_load(c, 2, b * n * k, x, n * k);
+		if (!pivots_fit((const int32_t *)c->buf[1] + b * n, n))
+			return 1;
 		solve(w, (const int32_t *)c->buf[1] + b * n, n, x, k, (int)c->num[3]);
 		mat_store(c, 3, b * n * k, x, n * k);
 	}

@@ -27,7 +27,7 @@ enum fxrt_expr {
 typedef void fxrt_kernel(void *const *buf, const int64_t *sym, int64_t begin, int64_t end);
 
 /* Saved: a tensor of the saved buffer.  Kept: an input of forward whose address is in that buffer. */
-enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch, FxrtHomeSaved, FxrtHomeKept, FxrtHomeWeight };
+enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch, FxrtHomeSaved, FxrtHomeKept, FxrtHomeWeight, FxrtHomeFault };
 enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize, FxrtStepJump };
 
 typedef struct fxrt_buf {
@@ -177,6 +177,7 @@ typedef struct fxrt_run {
 	void *const *kept;
 	uint64_t key;                  /* of random numbers */
 	int64_t sym[FxrtMaxSym];
+	int64_t fault[3];              /* not 0: an index, [1], was not in 0..[2]-1 */
 	fxcc_error *err;
 	int bad;
 } fxrt_run;

@@ -22,6 +22,7 @@ place(fxrt_run *r, int32_t i)
 	case FxrtHomeWeight: p = r->weights + r->cx->model->weights[b->index].offset; break;
 	case FxrtHomeSaved:  p = r->saved + fxrt_eval(r->cx->model->saved[b->index].offset, r->sym, &r->bad); break;
 	case FxrtHomeKept:   p = r->kept[b->index]; break;
+	case FxrtHomeFault:  p = r->fault; break;
 	default:             p = r->cx->arena + fxrt_eval(b->offset, r->sym, &r->bad); break;
 	}
 	return p ? p : nothing;       /* an empty tensor may have no address */
@@ -73,7 +74,18 @@ step_copy(fxrt_run *r, const fxrt_step *s, void **buf)
 		memmove(buf[1], buf[0], (size_t)n * (size_t)b->width);
 }
 
-static void
+static int
+index_error(fxrt_run *r, const fxrt_step *s)
+{
+	if (r->err) {
+		r->err->got = r->fault[1];
+		r->err->hi = r->fault[2] - 1;
+	}
+	return fxrt_fail(r->err, FXCC_EASSERT, NULL, "index %lld is out of range for a dimension of size %lld (kernel %s)",
+	                 (long long)r->fault[1], (long long)r->fault[2], s->text);
+}
+
+static int
 step_kernel(fxrt_run *r, const fxrt_step *s, void **buf)
 {
 	int64_t sym[FxrtMaxSym], n = s->parallel ? fxrt_eval(s->parallel, r->sym, &r->bad) : 1;
@@ -89,11 +101,13 @@ step_kernel(fxrt_run *r, const fxrt_step *s, void **buf)
 		sym[i] = s->sym[i] < 0 ? (int64_t)r->key : r->sym[s->sym[i]];
 	if (!r->bad)
 		fxrt_parallel(s->parallel ? r->cx->pool : NULL, s->kernel, &w, sym, n, s->grain);
+	return r->fault[0] ? index_error(r, s) : 0;
 }
 
 int
 fxrt_steps(fxrt_run *r)
 {
+	r->fault[0] = 0;
 	for (int i = 0; i < r->v->nstep; i++) {
 		const fxrt_step *s = &r->v->step[i];
 		void *buf[FxrtMaxBuf];
@@ -101,7 +115,7 @@ fxrt_steps(fxrt_run *r)
 		for (int j = 0; j < s->nbuf; j++)
 			buf[j] = s->buf[j] < 0 ? NULL : place(r, s->buf[j]);
 		if (s->kind == FxrtStepKernel)
-			step_kernel(r, s, buf);
+			rc = step_kernel(r, s, buf);
 		else if (s->kind == FxrtStepExtern)
 			rc = step_extern(r, s, buf);
 		else if (s->kind == FxrtStepJump)

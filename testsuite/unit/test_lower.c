@@ -62,6 +62,7 @@ typedef struct Run {
 	const Sym *var[MaxSyms];
 	int64_t val[MaxSyms];
 	int nsym;
+	int64_t fault[3];
 } Run;
 
 static bool
@@ -121,6 +122,7 @@ place(Run *r, uint8_t *arena, int i)
 	case HomeArena: case HomeScratch:
 		r->buf[i] = b->offset ? arena + size(r, b->offset) : NULL;
 		break;
+	case HomeFault:  r->buf[i] = r->fault; break;
 	default:
 		r->buf[i] = (void *)(uintptr_t)b->data;
 	}
