@@ -341,6 +341,7 @@ static const struct Row {
 	{"triton_kernel_wrapper_functional", NULL, "it calls a Triton kernel"},
 	{"triton_kernel_wrapper_mutation", NULL, "it calls a Triton kernel"},
 	{"while_loop", node, NULL},
+	{"while_loop_keep", node, NULL},                        /* our own */
 	{"while_loop_stack_output", node, NULL},
 	{"with_effects", effects, NULL},
 	{"wrap", inlined, NULL},

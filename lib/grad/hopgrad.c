@@ -6,24 +6,12 @@
  *   cond, switch     the same choice between the derivatives of the branches
  *   invoke_subgraph  a call of the derivative, one for all calls of a region
  *   map              a map of the derivative; gradients of what all rows share are summed
- *   scan             forward keeps what is carried into each round (hop_prepare adds it to the
- *                    results); backward is a scan over the rounds in reverse, that carries the
- *                    gradient of the carry and the sums for what all rounds share
+ *   scan, while_loop forward keeps what is carried into each round (hop_prepare); backward is a scan
+ *                    over the rounds in reverse, that carries the gradient of the carry and the
+ *                    sums for what all rounds share
  *   associative_scan becomes a scan first
  */
-#include "grad/hop.h"
-
-typedef struct Hop {
-	const HopGrad *h;
-	Node *n;
-	Graph *g;                /* in which the node stands */
-	Module *m;
-	Ctx *cx;
-	Arena *a;
-} Hop;
-
-typedef VEC(Arg) Args;
-typedef VEC(bool) Flags;
+#include "grad/hopgrad.h"
 
 static bool
 wanted(const HopGrad *h, const Arg *a)
@@ -31,29 +19,29 @@ wanted(const HopGrad *h, const Arg *a)
 	return a->kind == ArgVal && h->req[a->use->val->id] && !dt_int(a->use->val->type->dt);
 }
 
-static void
-flags(Hop *p, Flags *f, HopList l)
+void
+hop_flags(Hop *p, Flags *f, HopList l)
 {
 	for (int k = 0; k < l.n; k++)
 		vec_push(p->a, f, wanted(p->h, &l.v[k]));
 }
 
-static void
-append(Hop *p, Args *to, HopList l)
+void
+hop_append(Hop *p, Args *to, HopList l)
 {
 	for (int k = 0; k < l.n; k++)
 		vec_push(p->a, to, l.v[k].kind == ArgVal ? arg_val(l.v[k].use->val) : l.v[k]);
 }
 
-static Arg
-list(Hop *p, const Args *v)
+Arg
+hop_list(Hop *p, const Args *v)
 {
 	return arg_list(p->a, v->v, v->n);
 }
 
 /* A name that no sub-graph has. */
-static Str
-fresh(Module *m, const char *stem)
+Str
+hop_fresh(Module *m, const char *stem)
 {
 	Str name = intern_str(m->cx, stem);
 
@@ -65,12 +53,53 @@ fresh(Module *m, const char *stem)
 	return name;
 }
 
-static Graph *
-derivative(Hop *p, Graph *g, const Flags *wrt, const Flags *open, bool also)
+Graph *
+hop_derivative(Hop *p, Graph *g, const Flags *wrt, const Flags *open, bool also)
 {
-	Str name = fresh(p->m, arena_printf(p->a, "%s_grad", g->name));
+	Str name = hop_fresh(p->m, arena_printf(p->a, "%s_grad", g->name));
 
 	return joint_body(p->m, g, wrt->v, open->v, also, name);
+}
+
+/* Under -fdecomp=torch what a derivative returns shares no memory with what it takes, nor with what
+ * else it returns.  copied: views in it will be. */
+static const Val *
+storage(const Val *v)
+{
+	while (v->def->op->flags & OP(View) && v->def->narg && v->def->arg[0].kind == ArgVal)
+		v = v->def->arg[0].use->val;
+	return v;
+}
+
+bool
+hop_unalias(Graph *g, bool copied)
+{
+	HopList res = hop_results(g);
+	const Val **seen = NEWN(g->arena, const Val *, res.n + 1);
+	Arg *all = NEWN(g->arena, Arg, res.n + 1), one;
+
+	for (int k = 0; g->mod->decomp == DecompTorch && k < res.n; k++) {
+		Val *v = res.v[k].kind == ArgVal ? res.v[k].use->val : NULL;
+		bool shared = false;
+		all[k] = v ? arg_val(v) : res.v[k];
+		if (!v)
+			continue;
+		seen[k] = copied ? v : storage(v);
+		for (int i = 0; i < k; i++)
+			shared |= seen[i] == seen[k];
+		if (!shared && seen[k]->def->op != &opplaceholder)
+			continue;
+		Node *n = node_new(g, op_find("aten.clone.default"), (Arg[]){arg_val(v), arg_none()}, 2, 1, g->last, NOLOC);
+		if (!node_infer(n))
+			return false;
+		seen[k] = &n->out[0];
+		all[k] = arg_val(&n->out[0]);
+	}
+	if (g->mod->decomp != DecompTorch)
+		return true;
+	one = arg_list(g->arena, all, res.n);
+	node_setargs(g->last, &one, 1);
+	return true;
 }
 
 static Arg
@@ -83,35 +112,63 @@ graphlist(Hop *p, Graph **g, int n)
 	return arg_list(p->a, v, n);
 }
 
+Node *
+hop_add(Graph *g, const char *op, const Arg *arg, int narg, Node *before)
+{
+	const OpDef *def = op_find(op);
+	Arg *bound = NEWN(g->arena, Arg, def->nparam + 1);
+	Node *n;
+
+	if (!op_bind(g->cx, before->loc, def, arg, narg, NULL, NULL, 0, bound))
+		return NULL;
+	n = node_new(g, def, bound, def->nparam, 1, before, before->loc);
+	return node_infer(n) ? n : NULL;
+}
+
 static Node *
-make(Hop *p, const char *op, const Arg *arg, int narg, int nout)
+makewith(Hop *p, const char *op, const Arg *arg, int narg, const char *key, const Arg *with, int nout)
 {
 	const OpDef *def = op_find(op);
 	Arg *bound = NEWN(p->a, Arg, def->nparam + 1);
+	Str name = key ? intern_str(p->cx, key) : NULL;
 	Node *n;
 
-	if (!op_bind(p->cx, p->n->loc, def, arg, narg, NULL, NULL, 0, bound))
+	if (!op_bind(p->cx, p->n->loc, def, arg, narg, &name, with, key != NULL, bound))
 		return NULL;
 	n = node_new(p->g, def, bound, def->nparam, nout, p->h->before, p->n->loc);
 	return node_infer(n) ? n : NULL;
 }
 
-static Val *
-make1(Hop *p, const char *op, const Arg *arg, int narg)
+Node *
+hop_make(Hop *p, const char *op, const Arg *arg, int narg, int nout)
 {
-	Node *n = make(p, op, arg, narg, 1);
+	return makewith(p, op, arg, narg, NULL, NULL, nout);
+}
+
+Val *
+hop_make1with(Hop *p, const char *op, const Arg *arg, int narg, const char *key, Arg with)
+{
+	Node *n = makewith(p, op, arg, narg, key, &with, 1);
 
 	return n ? &n->out[0] : NULL;
 }
 
-static Val *
-zeros(Hop *p, const Val *like)
+Val *
+hop_make1(Hop *p, const char *op, const Arg *arg, int narg)
 {
-	return make1(p, "aten.zeros_like.default", (Arg[]){arg_val((Val *)like)}, 1);
+	Node *n = hop_make(p, op, arg, narg, 1);
+
+	return n ? &n->out[0] : NULL;
 }
 
-static void
-give(Hop *p, const Arg *operand, Val *g)
+Val *
+hop_zeros(Hop *p, const Val *like)
+{
+	return hop_make1(p, "aten.zeros_like.default", (Arg[]){arg_val((Val *)like)}, 1);
+}
+
+void
+hop_give(Hop *p, const Arg *operand, Val *g)
 {
 	p->h->add(p->h->arg, operand->use->val, g);
 }
@@ -141,24 +198,24 @@ branches(Hop *p)
 	Arg arg[4];
 	Node *n;
 
-	flags(p, &wrt, ops);
-	append(p, &all, ops);
+	hop_flags(p, &wrt, ops);
+	hop_append(p, &all, ops);
 	tangents(p, &all, &open);
 	for (int k = 0; k < ng; k++)
-		if (!(d[k] = derivative(p, g[k], &wrt, &open, false)))
+		if (!(d[k] = hop_derivative(p, g[k], &wrt, &open, false)) || !hop_unalias(d[k], false))
 			return false;
 	for (int k = 0; k < wrt.n; k++)
 		nout += wrt.v[k];
 	const Arg *which = node_arg(p->n, cond ? "pred" : "index");
 	arg[0] = which->kind == ArgVal ? arg_val(which->use->val) : *which;
 	arg[1] = cond ? (Arg){.kind = ArgGraph, .graph = d[0]} : graphlist(p, d, ng);
-	arg[2] = cond ? (Arg){.kind = ArgGraph, .graph = d[1]} : list(p, &all);
-	arg[3] = list(p, &all);
-	if (!(n = make(p, p->n->op->name, arg, cond ? 4 : 3, nout)))
+	arg[2] = cond ? (Arg){.kind = ArgGraph, .graph = d[1]} : hop_list(p, &all);
+	arg[3] = hop_list(p, &all);
+	if (!(n = hop_make(p, p->n->op->name, arg, cond ? 4 : 3, nout)))
 		return false;
 	for (int k = 0, o = 0; k < wrt.n; k++)
 		if (wrt.v[k])
-			give(p, &ops.v[k], &n->out[o++]);
+			hop_give(p, &ops.v[k], &n->out[o++]);
 	return true;
 }
 
@@ -194,27 +251,27 @@ invoke(Hop *p)
 
 	if (hop_graphs(p->n, g) != 1)
 		return false;
-	flags(p, &wrt, ops);
-	append(p, &all, ops);
+	hop_flags(p, &wrt, ops);
+	hop_append(p, &all, ops);
 	tangents(p, &all, &open);
 	if (!(d = shared(p, g[0], &wrt, &open)))
 		return false;
 	arg[0] = (Arg){.kind = ArgGraph, .graph = d};
 	arg[1] = arg_str(intern_printf(p->cx, "bw_%s", g[0]->name));
-	arg[2] = list(p, &all);
-	if (!(n = make(p, "higher_order.invoke_subgraph", arg, 3, hop_results(d).n)))
+	arg[2] = hop_list(p, &all);
+	if (!(n = hop_make(p, "higher_order.invoke_subgraph", arg, 3, hop_results(d).n)))
 		return false;
 	for (int k = 0, o = 0; k < wrt.n; k++)
 		if (wrt.v[k])
-			give(p, &ops.v[k], &n->out[o++]);
+			hop_give(p, &ops.v[k], &n->out[o++]);
 	return true;
 }
 
 /* ---- order of parameters ------------------------------------------------------------------ */
 
 /* Parameters of g as v[] has them now. */
-static void
-reorder(Graph *g, Val *const *v, int n)
+void
+hop_reorder(Graph *g, Val *const *v, int n)
 {
 	Node *after = g->first;
 
@@ -240,10 +297,10 @@ overrows(Hop *p, Val *g, const Type *t)
 {
 	Arg *size = NEWN(p->a, Arg, t->rank + 1);
 
-	g = make1(p, "aten.sum.dim_IntList", (Arg[]){arg_val(g), arg_list(p->a, (Arg[]){arg_int(p->cx, 0)}, 1), arg_bool(true)}, 3);
+	g = hop_make1(p, "aten.sum.dim_IntList", (Arg[]){arg_val(g), arg_list(p->a, (Arg[]){arg_int(p->cx, 0)}, 1), arg_bool(true)}, 3);
 	for (int d = 0; d < t->rank; d++)
 		size[d] = arg_sym(t->dim[d]);
-	return g ? make1(p, "aten.view.default", (Arg[]){arg_val(g), arg_list(p->a, size, t->rank)}, 2) : NULL;
+	return g ? hop_make1(p, "aten.view.default", (Arg[]){arg_val(g), arg_list(p->a, size, t->rank)}, 2) : NULL;
 }
 
 static bool
@@ -260,12 +317,12 @@ map(Hop *p)
 
 	if (hop_graphs(p->n, g) != 1)
 		return false;
-	flags(p, &wrt, xs);
-	flags(p, &wrt, rest);
-	append(p, &rows, xs);
+	hop_flags(p, &wrt, xs);
+	hop_flags(p, &wrt, rest);
+	hop_append(p, &rows, xs);
 	tangents(p, &rows, &open);
-	append(p, &others, rest);
-	if (!(d = derivative(p, g[0], &wrt, &open, false)) || (np = hop_params(d, v, MaxHopOperands)) > MaxHopOperands)
+	hop_append(p, &others, rest);
+	if (!(d = hop_derivative(p, g[0], &wrt, &open, false)) || !hop_unalias(d, false) || (np = hop_params(d, v, MaxHopOperands)) > MaxHopOperands)
 		return false;
 	nt = np - xs.n - rest.n;
 	for (int k = 0; k < xs.n; k++)
@@ -274,13 +331,13 @@ map(Hop *p)
 		to[at++] = v[xs.n + rest.n + k];
 	for (int k = 0; k < rest.n; k++)
 		to[at++] = v[xs.n + k];
-	reorder(d, to, np);
+	hop_reorder(d, to, np);
 	for (int k = 0; k < wrt.n; k++)
 		nout += wrt.v[k];
 	arg[0] = (Arg){.kind = ArgGraph, .graph = d};
-	arg[1] = list(p, &rows);
-	arg[2] = list(p, &others);
-	if (!(n = make(p, p->n->op->name, arg, 3, nout)))
+	arg[1] = hop_list(p, &rows);
+	arg[2] = hop_list(p, &others);
+	if (!(n = hop_make(p, p->n->op->name, arg, 3, nout)))
 		return false;
 	for (int k = 0, o = 0; k < wrt.n; k++) {
 		const Arg *operand = k < xs.n ? &xs.v[k] : &rest.v[k - xs.n];
@@ -292,21 +349,24 @@ map(Hop *p)
 			grad = overrows(p, grad, operand->use->val->type);
 		if (!grad)
 			return false;
-		give(p, operand, grad);
+		hop_give(p, operand, grad);
 	}
 	return true;
 }
 
 /* ---- scan ------------------------------------------------------------------------------------ */
 
+/* Rows in the order of the scan backwards: ours can go from the last to the first. */
 static Val *
 reversed(Hop *p, Val *v)
 {
-	return v ? make1(p, "aten.flip.default", (Arg[]){arg_val(v), arg_list(p->a, (Arg[]){arg_int(p->cx, 0)}, 1)}, 2) : NULL;
+	if (p->m->decomp == DecompNative || hop_isreverse(p->n))
+		return v;
+	return v ? hop_make1(p, "aten.flip.default", (Arg[]){arg_val(v), arg_list(p->a, (Arg[]){arg_int(p->cx, 0)}, 1)}, 2) : NULL;
 }
 
-static bool
-isfloat(const Arg *a)
+bool
+hop_isfloat(const Arg *a)
 {
 	return a->kind == ArgVal && a->use->val->type->kind == TyTensor && !dt_int(a->use->val->type->dt);
 }
@@ -317,8 +377,23 @@ typedef struct Scan {
 	HopList init, xs, rest;
 	int nc, nx, nr, ny;
 	Flags wrt, open;             /* of the body's parameters, of its results */
+	Flags row;                   /* carried values and rows that the derivative reads */
 	Graph *d;
 } Scan;
+
+/* A scan needs one row at least, to know how many there are. */
+static void
+scanrows(Hop *p, Scan *s, Val *const *v, int ntangent)
+{
+	int n = 0;
+
+	for (int k = 0; k < s->nc + s->nx; k++) {
+		vec_push(p->a, &s->row, v[k]->uses != NULL);
+		n += s->row.v[k];
+	}
+	if (n + ntangent == 0)
+		s->row.v[0] = true;
+}
 
 static bool
 scanbody(Hop *p, Scan *s)
@@ -334,6 +409,7 @@ scanbody(Hop *p, Scan *s)
 	for (int k = 0; k < s->nc; k++)
 		if (s->open.v[k])
 			to[at++] = v[t++];
+	scanrows(p, s, v, np - t);
 	for (int k = 0; k < s->nc + s->nx + s->nr; k++) {
 		Arg g = s->wrt.v[k] ? res[out++] : arg_none();
 		if (!s->wrt.v[k])
@@ -353,17 +429,20 @@ scanbody(Hop *p, Scan *s)
 		}
 	}
 	for (int k = 0; k < s->nc + s->nx; k++)
-		to[at++] = v[k];
+		if (s->row.v[k])
+			to[at++] = v[k];
+		else
+			node_delete(v[k]->def);
 	while (t < np)
 		to[at++] = v[t++];
 	for (int k = 0; k < s->nr; k++)
 		to[at++] = v[s->nc + s->nx + k];
-	reorder(s->d, to, at);
+	hop_reorder(s->d, to, at);
 	for (int k = 0; k < sums.n; k++)
 		vec_push(p->a, &grads, sums.v[k]);
 	for (int k = 0; k < rows.n; k++)
 		vec_push(p->a, &grads, rows.v[k]);
-	Arg all = list(p, &grads);
+	Arg all = hop_list(p, &grads);
 	node_setargs(end, &all, 1);
 	return true;
 }
@@ -376,23 +455,21 @@ scanoperands(Hop *p, Scan *s, Args *init, Args *rows)
 
 	for (int k = 0; k < s->nc; k++)
 		if (s->open.v[k]) {
-			if (!(v = p->h->out[k] ? p->h->out[k] : zeros(p, &p->n->out[k])))
+			if (!(v = p->h->out[k] ? p->h->out[k] : hop_zeros(p, &p->n->out[k])))
 				return false;
 			vec_push(p->a, init, arg_val(v));
 		}
 	for (int k = 0; k < s->nr; k++)
 		if (s->wrt.v[s->nc + s->nx + k]) {
-			if (!(v = zeros(p, s->rest.v[k].use->val)))
+			if (!(v = hop_zeros(p, s->rest.v[k].use->val)))
 				return false;
 			vec_push(p->a, init, arg_val(v));
 		}
-	for (int k = 0; k < s->nc; k++) {
-		if (!(v = reversed(p, &p->n->out[s->nc + s->ny + k])))
-			return false;
-		vec_push(p->a, rows, arg_val(v));
-	}
-	for (int k = 0; k < s->nx; k++) {
-		if (!(v = reversed(p, s->xs.v[k].use->val)))
+	for (int k = 0; k < s->nc + s->nx; k++) {
+		v = k < s->nc ? &p->n->out[s->nc + s->ny + k] : s->xs.v[k - s->nc].use->val;
+		if (!s->row.v[k])
+			continue;
+		if (!(v = reversed(p, v)))
 			return false;
 		vec_push(p->a, rows, arg_val(v));
 	}
@@ -413,18 +490,18 @@ scanresults(Hop *p, Scan *s, Node *n)
 	for (int k = 0; k < s->nc; k++)
 		if (s->wrt.v[k]) {
 			if (wanted(p->h, &s->init.v[k]))
-				give(p, &s->init.v[k], &n->out[o]);
+				hop_give(p, &s->init.v[k], &n->out[o]);
 			o++;
 		}
 	for (int k = 0; k < s->nr; k++)
 		if (s->wrt.v[s->nc + s->nx + k])
-			give(p, &s->rest.v[k], &n->out[o++]);
+			hop_give(p, &s->rest.v[k], &n->out[o++]);
 	for (int k = 0; k < s->nx; k++)
 		if (s->wrt.v[s->nc + k]) {
 			Val *g = reversed(p, &n->out[o++]);
 			if (!g)
 				return false;
-			give(p, &s->xs.v[k], g);
+			hop_give(p, &s->xs.v[k], g);
 		}
 	return true;
 }
@@ -435,34 +512,33 @@ scan(Hop *p)
 	Scan s = {.init = hop_carried(p->n), .xs = hop_rows(p->n), .rest = hop_rest(p->n)};
 	Args init = {0}, rows = {0}, rest = {0};
 	Graph *g[MaxHopGraphs];
-	int nout = 0;
-	Arg arg[4];
+	int nout = 0, ng = hop_graphs(p->n, g);
+	Arg arg[5];
 	Node *n;
 
-	if (hop_graphs(p->n, g) != 1)
-		return false;
 	s.nc = s.init.n, s.nx = s.xs.n, s.nr = s.rest.n;
-	s.ny = hop_results(g[0]).n - 2 * s.nc;            /* hop_prepare added the carry */
-	if (s.ny < 0 || p->n->nout != hop_results(g[0]).n)
-		bug(p->cx, p->n->loc, "a scan was not prepared for its derivative");
+	s.ny = p->n->nout - 2 * s.nc;                     /* hop_prepare added the carry */
+	if (s.ny < 0)
+		bug(p->cx, p->n->loc, "a loop was not prepared for its derivative");
 	for (int k = 0; k < s.nc; k++) {
-		vec_push(p->a, &s.wrt, isfloat(&s.init.v[k]));
-		vec_push(p->a, &s.open, isfloat(&s.init.v[k]));
+		vec_push(p->a, &s.wrt, hop_isfloat(&s.init.v[k]));
+		vec_push(p->a, &s.open, hop_isfloat(&s.init.v[k]));
 	}
-	flags(p, &s.wrt, s.xs);
-	flags(p, &s.wrt, s.rest);
+	hop_flags(p, &s.wrt, s.xs);
+	hop_flags(p, &s.wrt, s.rest);
 	for (int k = 0; k < s.ny + s.nc; k++)
 		vec_push(p->a, &s.open, k < s.ny && p->h->out[s.nc + k] != NULL);
-	if (!(s.d = derivative(p, g[0], &s.wrt, &s.open, false)) || !scanbody(p, &s) || !scanoperands(p, &s, &init, &rows))
+	if (!(s.d = hop_derivative(p, g[ng - 1], &s.wrt, &s.open, false)) || !hop_unalias(s.d, true) || !scanbody(p, &s) || !scanoperands(p, &s, &init, &rows))
 		return false;
-	append(p, &rest, s.rest);
+	hop_append(p, &rest, s.rest);
 	for (int k = 0; k < s.wrt.n; k++)
 		nout += s.wrt.v[k];
 	arg[0] = (Arg){.kind = ArgGraph, .graph = s.d};
-	arg[1] = list(p, &init);
-	arg[2] = list(p, &rows);
-	arg[3] = list(p, &rest);
-	return (n = make(p, p->n->op->name, arg, 4, nout)) && scanresults(p, &s, n);
+	arg[1] = hop_list(p, &init);
+	arg[2] = hop_list(p, &rows);
+	arg[3] = hop_list(p, &rest);
+	arg[4] = arg_bool(p->m->decomp == DecompNative && !hop_isreverse(p->n));
+	return (n = hop_make(p, "higher_order.scan", arg, 5, nout)) && scanresults(p, &s, n);
 }
 
 /* ---- functions with a derivative of their own ------------------------------------------------- */
@@ -484,19 +560,19 @@ function(Hop *p)
 		return false;
 	for (int k = 0; k < p->n->nout; k++) {
 		Val *v = &p->n->out[k];
-		if (k < nres && !(v = p->h->out[k] ? p->h->out[k] : zeros(p, v)))
+		if (k < nres && !(v = p->h->out[k] ? p->h->out[k] : hop_zeros(p, v)))
 			return false;
 		vec_push(p->a, &all, arg_val(v));
 	}
 	arg[0] = (Arg){.kind = ArgGraph, .graph = g[1]};
 	arg[1] = arg_str(intern_str(p->cx, ownbackward));
-	arg[2] = list(p, &all);
+	arg[2] = hop_list(p, &all);
 	HopList res = hop_results(g[1]);
-	if (!(n = make(p, "higher_order.invoke_subgraph", arg, 3, res.n)))
+	if (!(n = hop_make(p, "higher_order.invoke_subgraph", arg, 3, res.n)))
 		return false;
 	for (int k = 0; k < ops.n && k < res.n; k++)
 		if (wanted(p->h, &ops.v[k]) && res.v[k].kind == ArgVal)
-			give(p, &ops.v[k], &n->out[k]);
+			hop_give(p, &ops.v[k], &n->out[k]);
 	return true;
 }
 
@@ -507,6 +583,10 @@ finish(Graph *in)
 		enum hopkind k = hop_kind(n->op);
 		Graph *g[MaxHopGraphs];
 		next = n->next;
+		if (k == HopScan && !hop_scanform(n))
+			return false;
+		if (k == HopWhileKeep && in->mod->decomp == DecompTorch && !hop_whileforward(n))
+			return false;
 		if (k != HopFunction && !(k == HopInvoke && n->arg[1].kind == ArgStr && strcmp(n->arg[1].s, ownbackward) == 0))
 			continue;
 		if (!hop_graphs(n, g) || !hop_splice(n, g[0]))
@@ -534,179 +614,10 @@ hop_grad(const HopGrad *h)
 	case HopInvoke: return invoke(&p);
 	case HopMap:    return map(&p);
 	case HopScan:   return scan(&p);
+	case HopWhileKeep: return p.m->decomp == DecompTorch ? hop_whilegrad(&p) : scan(&p);
 	case HopFunction: return function(&p);
 	default:
 		error(p.cx, h->n->loc, "%s: no derivative is known", h->n->op->name);
 		return false;
 	}
-}
-
-/* ---- before: scans keep what is carried -------------------------------------------------------- */
-
-/* A copy of a body that returns also what is carried into the round. */
-static Graph *
-keeping(Module *m, Graph *g, int nc)
-{
-	Graph *c = graph_clone(g);
-	Val *v[MaxHopOperands];
-	HopList res = hop_results(c);
-	VEC(Arg) all = {0};
-
-	c->name = fresh(m, arena_printf(c->arena, "%s_keep", g->name));
-	hop_adopt(m, c);
-	hop_params(c, v, MaxHopOperands);
-	for (int k = 0; k < res.n; k++)
-		vec_push(c->arena, &all, res.v[k].kind == ArgVal ? arg_val(res.v[k].use->val) : res.v[k]);
-	for (int k = 0; k < nc; k++)
-		vec_push(c->arena, &all, arg_val(v[k]));
-	Arg one = arg_list(c->arena, all.v, all.n);
-	node_setargs(c->last, &one, 1);
-	return c;
-}
-
-static bool
-keepcarry(Node *n)
-{
-	Graph *g[MaxHopGraphs], *graph = n->graph;
-	Arg *arg = NEWN(graph->arena, Arg, n->narg);
-	int nc = hop_carried(n).n;
-	Node *with;
-
-	if (hop_graphs(n, g) != 1)
-		return false;
-	memcpy(arg, n->arg, sizeof *arg * n->narg);
-	arg[0] = (Arg){.kind = ArgGraph, .graph = keeping(graph->mod, g[0], nc)};
-	with = node_new(graph, n->op, arg, n->narg, hop_results(arg[0].graph).n, n, n->loc);
-	node_inherit(with, n);
-	if (!node_infer(with))
-		return false;
-	for (int k = 0; k < n->nout; k++)
-		val_replace(&n->out[k], &with->out[k]);
-	node_delete(n);
-	return true;
-}
-
-static bool
-depends(const Arg *a, const bool *req)
-{
-	if (a->kind == ArgVal)
-		return req[a->use->val->id];
-	for (int k = 0; a->kind == ArgList && k < a->list.n; k++)
-		if (depends(&a->list.v[k], req))
-			return true;
-	return false;
-}
-
-static bool
-kept(const Node *n)
-{
-	Graph *g[MaxHopGraphs];
-	int nc = hop_carried(n).n;
-	HopList res;
-	Val *v[MaxHopOperands];
-
-	if (hop_graphs(n, g) != 1)
-		return true;
-	res = hop_results(g[0]);
-	if (n->nout != res.n || res.n < 2 * nc || hop_params(g[0], v, MaxHopOperands) < nc)
-		return false;
-	for (int k = 0; k < nc; k++)
-		if (res.v[res.n - nc + k].kind != ArgVal || res.v[res.n - nc + k].use->val != v[k])
-			return false;
-	return true;
-}
-
-bool
-hop_prepare(Graph *g, const bool *req, bool *changed)
-{
-	for (Node *n = g->first, *next; n; n = next) {
-		enum hopkind kind = hop_kind(n->op);
-		bool any = false;
-		next = n->next;
-		for (int k = 0; kind && k < n->narg; k++)
-			any = any || depends(&n->arg[k], req);
-		if (!any || n->region == GradOff)
-			continue;
-		if (kind == HopScan && !kept(n)) {
-			if (!keepcarry(n))
-				return false;
-			*changed = true;
-		}
-		if (kind == HopAssociative) {
-			if (!node_expand(n))
-				return false;
-			*changed = true;
-		}
-	}
-	return true;
-}
-
-/* ---- effects ------------------------------------------------------------------------------------ */
-
-static Val *
-tokeninput(Module *m)
-{
-	const Sym *zero = sym_const(m->cx, 0);
-	Node *p = node_placeholder(m->main, intern_str(m->cx, "token"), type_tensor(m->cx, DtF32, 1, &zero), NOLOC);
-	Input in = {.kind = InToken, .val = &p->out[0], .name = p->out[0].name, .argname = p->out[0].name};
-	Val *first[1] = {&p->out[0]};
-
-	reorder(m->main, first, 1);
-	while (p->prev) {                                  /* in front of the others */
-		Node *q = p->prev;
-		q->next = p->next;
-		*(p->next ? &p->next->prev : &m->main->last) = q;
-		p->prev = q->prev;
-		*(q->prev ? &q->prev->next : &m->main->first) = p;
-		q->prev = p;
-		p->next = q;
-	}
-	vec_push(ctx_arena(m->cx), &m->in, in);
-	memmove(&m->in.v[1], &m->in.v[0], sizeof in * (size_t)(m->in.n - 1));
-	m->in.v[0] = in;
-	return &p->out[0];
-}
-
-static void
-tokenresult(Module *m, Val *token)
-{
-	Output o = {.kind = ResToken, .name = token->name};
-	const Arg *list = &m->main->last->arg[0];
-	VEC(Arg) all = {0};
-
-	vec_push(m->main->arena, &all, arg_val(token));
-	for (int k = 0; k < list->list.n; k++)
-		vec_push(m->main->arena, &all, list->list.v[k].kind == ArgVal ? arg_val(list->list.v[k].use->val) : list->list.v[k]);
-	Arg one = arg_list(m->main->arena, all.v, all.n);
-	node_setargs(m->main->last, &one, 1);
-	vec_push(ctx_arena(m->cx), &m->out, o);
-	memmove(&m->out.v[1], &m->out.v[0], sizeof o * (size_t)(m->out.n - 1));
-	m->out.v[0] = o;
-}
-
-bool
-hop_effects(Module *m)
-{
-	Val *token = NULL;
-
-	for (Node *n = m->main->first, *next; n; n = next) {
-		Arg arg[4];
-		next = n->next;
-		if (hop_kind(n->op) != HopPrint)
-			continue;
-		token = token ? token : tokeninput(m);
-		arg[0] = arg_val(token);
-		arg[1] = arg_str(intern_str(m->cx, n->op->name));
-		arg[2] = n->arg[0];
-		arg[3] = n->arg[1];
-		Node *w = node_new(m->main, op_find("higher_order.with_effects"), arg, 4, 1, n, n->loc);
-		node_inherit(w, n);
-		if (!node_infer(w))
-			return false;
-		token = &w->out[0];
-		node_delete(n);
-	}
-	if (token)
-		tokenresult(m, token);
-	return true;
 }

@@ -190,9 +190,7 @@ streams(Module *m)
 	for (int k = -1; k < m->sub.n; k++)
 		FOREACH_NODE(k < 0 ? m->main : m->sub.v[k], n) {
 			Graph *v[MaxHopGraphs];
-			enum hopkind kind = hop_kind(n->op);
-			bool loop = kind == HopWhile || kind == HopWhileStack || kind == HopMap || kind == HopScan || kind == HopAssociative;
-			int ng = loop && m->decomp == DecompNative ? hop_graphs(n, v) : 0;
+			int ng = hop_isloop(n) && m->decomp == DecompNative ? hop_graphs(n, v) : 0;
 			if (k >= 0 && n->op->flags & OP(Random) && !n->stream)
 				n->stream = ((uint32_t)k + 1) << 16 | (n->id & 0xffff);
 			for (int i = 0; i < ng; i++)

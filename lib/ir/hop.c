@@ -5,7 +5,7 @@
  * those of the sub-graphs, in order:
  *
  *   cond, switch, invoke_subgraph   operands
- *   while_loop                      carried values, then additional inputs
+ *   while_loop and its like         carried values, then additional inputs
  *   scan                            carried values, a row of each xs, additional inputs
  *   associative_scan                two rows of each xs, additional inputs
  *   map_impl                        a row of each xs, other arguments
@@ -21,7 +21,7 @@ hop_kind(const OpDef *op)
 {
 	static const char *const name[NHop] = {
 		[HopCond] = "cond", [HopSwitch] = "switch", [HopWhile] = "while_loop",
-		[HopWhileStack] = "while_loop_stack_output", [HopMap] = "map_impl", [HopScan] = "scan",
+		[HopWhileStack] = "while_loop_stack_output", [HopWhileKeep] = "while_loop_keep", [HopMap] = "map_impl", [HopScan] = "scan",
 		[HopAssociative] = "associative_scan", [HopInvoke] = "invoke_subgraph",
 		[HopPrint] = "print", [HopEffects] = "with_effects", [HopCustom] = "auto_functionalized_v2",
 		[HopFunction] = "autograd_function_apply",
@@ -34,6 +34,14 @@ hop_kind(const OpDef *op)
 		if (strcmp(op->name + sizeof prefix - 1, name[k]) == 0)
 			return (enum hopkind)k;
 	return HopNone;
+}
+
+bool
+hop_isloop(const Node *n)
+{
+	enum hopkind k = hop_kind(n->op);
+
+	return k >= HopWhile && k <= HopAssociative;
 }
 
 /* ---- parts ------------------------------------------------------------------------- */
@@ -92,6 +100,14 @@ HopList
 hop_rest(const Node *n)
 {
 	return aslist(n, hop_kind(n->op) == HopMap ? "pos_args" : "additional_inputs");
+}
+
+bool
+hop_isreverse(const Node *n)
+{
+	const Arg *a = hop_kind(n->op) == HopScan ? node_arg(n, "reverse") : NULL;
+
+	return a && a->kind == ArgBool && a->b;
 }
 
 const Type *
@@ -216,7 +232,8 @@ stacked(Ctx *cx, const Sym *n, const Type *t)
 static const Sym *
 looplength(Node *n)
 {
-	const Type *t = n->nout ? n->out[0].type ? n->out[0].type : n->annot : NULL;
+	int first = hop_kind(n->op) == HopWhileKeep ? hop_carried(n).n : 0;
+	const Type *t = n->nout <= first ? NULL : n->out[first].type || first ? n->out[first].type : n->annot;
 
 	if (t && t->kind == TyTensor && t->rank)
 		return t->dim[0];
@@ -240,7 +257,7 @@ given(const Node *n, Arg *a, int most)
 
 	if (k == HopCond || k == HopSwitch || k == HopInvoke || k == HopFunction)
 		part[0] = hop_operands(n);
-	if (k == HopWhile || k == HopWhileStack || k == HopScan || k == HopAssociative)
+	if (hop_isloop(n) && k != HopMap)
 		part[0] = hop_carried(n);
 	if (k == HopMap || k == HopScan || k == HopAssociative)
 		part[1] = hop_rows(n);
@@ -285,7 +302,8 @@ carriedfits(Node *n, HopList init, HopList made)
 static bool
 isstacked(enum hopkind kind, int k, int ncarried)
 {
-	return kind == HopMap || kind == HopWhileStack || kind == HopAssociative || (kind == HopScan && k >= ncarried);
+	return kind == HopMap || kind == HopWhileStack || kind == HopAssociative ||
+	       ((kind == HopScan || kind == HopWhileKeep) && k >= ncarried);
 }
 
 /* ---- print ----------------------------------------------------------------------------- */
@@ -423,15 +441,16 @@ hop_infer(Node *n)
 		if (!called(n, g[k], &r))
 			return false;
 	HopList res = hop_results(g[ng - 1]);
-	if (n->nout > res.n) {
-		error(cx, n->loc, "%s: its sub-graph gives %d values, %d are used", n->op->name, res.n, n->nout);
+	int most = kind == HopWhileKeep ? 2 * nc : res.n;
+	if (n->nout > most) {
+		error(cx, n->loc, "%s: its sub-graph gives %d values, %d are used", n->op->name, most, n->nout);
 		return false;
 	}
-	if ((kind == HopWhile || kind == HopScan || kind == HopWhileStack) && !carriedfits(n, hop_carried(n), res))
+	if (hop_isloop(n) && kind != HopMap && kind != HopAssociative && !carriedfits(n, hop_carried(n), res))
 		return false;
-	const Sym *len = kind == HopWhileStack ? looplength(n) : hop_length(n);
+	const Sym *len = kind == HopWhileStack || kind == HopWhileKeep ? looplength(n) : hop_length(n);
 	for (int k = 0; k < n->nout; k++) {
-		const Type *t = renamed_type(cx, &r, resulttype(cx, &res.v[k]));
+		const Type *t = renamed_type(cx, &r, resulttype(cx, &res.v[kind == HopWhileKeep && k >= nc ? k - nc : k]));
 		if (isstacked(kind, k, nc))
 			t = len ? stacked(cx, len, t) : NULL;
 		if (!typed(n, k, t)) {

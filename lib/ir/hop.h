@@ -3,7 +3,7 @@
 #define HOP_H
 #include "ir/ir.h"
 
-enum hopkind { HopNone, HopCond, HopSwitch, HopWhile, HopWhileStack, HopMap, HopScan, HopAssociative, HopInvoke, HopPrint, HopEffects, HopCustom, HopFunction, NHop };
+enum hopkind { HopNone, HopCond, HopSwitch, HopWhile, HopWhileStack, HopWhileKeep, HopMap, HopScan, HopAssociative, HopInvoke, HopPrint, HopEffects, HopCustom, HopFunction, NHop };
 enum { MaxHopGraphs = 64, MaxHopOperands = 512 };
 
 typedef struct HopList { const Arg *v; int n; } HopList;
@@ -18,6 +18,8 @@ const Sym *hop_length(const Node *);                /* rounds of map and scan; N
 const Type *hop_rowtype(Ctx *, const Type *);
 HopList hop_results(const Graph *);
 int     hop_params(const Graph *, Val **, int most);/* placeholders in order: how many */
+bool    hop_isloop(const Node *);                   /* it runs a sub-graph again and again */
+bool    hop_isreverse(const Node *);                /* a scan from the last row to the first */
 bool    hop_infer(Node *);
 /* What print writes: characters, and tensors; sizes are resolved.  false: reported. */
 typedef struct HopText { VEC(const Sym *) num; VEC(Val *) val; } HopText;

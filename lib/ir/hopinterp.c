@@ -97,7 +97,7 @@ begin(Interp *p, Round *r, Graph *body)
 	enum hopkind kind = hop_kind(p->n->op);
 
 	r->nc = kind == HopMap ? 0 : c.n;
-	r->nx = kind == HopWhile || kind == HopWhileStack ? 0 : x.n;
+	r->nx = x.n;
 	r->nr = rest.n;
 	r->nout = hop_results(body).n;
 	r->in = NEWN(p->a, Tensor, r->nc + r->nx + r->nr + 1);
@@ -107,16 +107,24 @@ begin(Interp *p, Round *r, Graph *body)
 	       values(p, rest, r->in + r->nc + r->nx);
 }
 
+static void
+record(Interp *p, Rows *rows, const Round *r)
+{
+	for (int i = 0; i < r->nc; i++)
+		vec_push(p->a, &rows[i].v, r->in[i]);
+}
+
 static bool
 whileloop(Interp *p, Tensor *out)
 {
-	bool stacks = hop_kind(p->n->op) == HopWhileStack, ok;
-	Rows *rows = NEWN(p->a, Rows, p->n->nout + 1);
+	bool stacks = hop_kind(p->n->op) == HopWhileStack, keeps = hop_kind(p->n->op) == HopWhileKeep, ok;
+	Rows *rows;
 	Tensor go;
 	Round r;
 
 	if (!begin(p, &r, p->g[1]))
 		return false;
+	rows = NEWN(p->a, Rows, r.nc + 1);
 	for (int k = 0; ; k++) {
 		if (!call(p, p->g[0], r.in, r.nc + r.nr, &go, 1, p->a))
 			return false;
@@ -126,21 +134,35 @@ whileloop(Interp *p, Tensor *out)
 			error(p->n->graph->cx, p->n->loc, "%s: more than %d rounds", p->n->op->name, k);
 			return false;
 		}
+		if (keeps)
+			record(p, rows, &r);
 		ok = call(p, p->g[1], r.in, r.nc + r.nr, r.out, r.nout, p->a);
-		for (int i = 0; ok && i < r.nc; i++) {
+		for (int i = 0; ok && i < r.nc; i++)
 			r.in[i] = r.out[i];
-			if (stacks && i < p->n->nout)
-				vec_push(p->a, &rows[i].v, r.out[i]);
-		}
 		if (!ok)
 			return false;
-	}
-	for (int i = 0; i < p->n->nout; i++)
 		if (stacks)
-			stack(p, &rows[i], p->n->out[i].type, &out[i]);
+			record(p, rows, &r);
+	}
+	if (stacks && r.nc && rows[0].v.n == 0)
+		record(p, rows, &r);
+	for (int i = 0; i < p->n->nout; i++)
+		if (stacks || i >= r.nc)
+			stack(p, &rows[i % r.nc], p->n->out[i].type, &out[i]);
 		else
 			out[i] = r.in[i];
 	return true;
+}
+
+static const Rows *
+backwards(Rows *rows)
+{
+	for (int i = 0, j = rows->v.n - 1; i < j; i++, j--) {
+		Tensor t = rows->v.v[i];
+		rows->v.v[i] = rows->v.v[j];
+		rows->v.v[j] = t;
+	}
+	return rows;
 }
 
 static bool
@@ -155,7 +177,7 @@ rowloop(Interp *p, Tensor *out)
 		return false;
 	for (int64_t k = 0, n = r.nx ? r.xs[0].dim[0] : 0; ok && k < n; k++) {
 		for (int i = 0; i < r.nx; i++)
-			r.in[r.nc + i] = row(&r.xs[i], k);
+			r.in[r.nc + i] = row(&r.xs[i], hop_isreverse(p->n) ? n - 1 - k : k);
 		if (assoc && k == 0)
 			memcpy(r.out, r.in + r.nc, sizeof *r.out * (size_t)(r.nx < r.nout ? r.nx : r.nout));
 		else
@@ -169,7 +191,7 @@ rowloop(Interp *p, Tensor *out)
 		if (kind == HopScan && i < r.nc)
 			out[i] = r.in[i];
 		else
-			stack(p, &rows[i], p->n->out[i].type, &out[i]);
+			stack(p, hop_isreverse(p->n) ? backwards(&rows[i]) : &rows[i], p->n->out[i].type, &out[i]);
 	return ok;
 }
 
@@ -212,7 +234,7 @@ hop_interp(Node *n, const HopRun *r, Tensor *out, Arena *a)
 	case HopSwitch: return branch(&p, out, "index");
 	case HopInvoke: case HopFunction: return branch(&p, out, NULL);
 	case HopPrint: case HopEffects: return print(&p);
-	case HopWhile: case HopWhileStack: return whileloop(&p, out);
+	case HopWhile: case HopWhileStack: case HopWhileKeep: return whileloop(&p, out);
 	case HopMap: case HopScan: case HopAssociative: return rowloop(&p, out);
 	case HopCustom:
 		error(n->graph->cx, n->loc, "%s: the interpreter does not know what it computes", n->arg[0].s);

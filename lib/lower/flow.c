@@ -6,7 +6,8 @@
  *
  *   cond      jump F if pred == 0; steps of true_fn; jump E; F: steps of false_fn; E:
  *   while     H: steps of cond_fn; jump E if its result == 0; steps of body_fn; copy what they
- *             made to what is carried; jump H; E:
+ *             made to what is carried; jump H; E:  Rows of what is carried are copied before or
+ *             after the steps of body_fn
  *   map       k = 0; H: jump E if k < n == 0; copy row k of each xs; steps of f; copy its
  *             results to rows k; k = k + 1; jump H; E:
  *
@@ -371,83 +372,135 @@ limit(Flow *f, const Sym *rounds, int64_t most)
 	s->assertion = intern_printf(f->cx, "%s: more than %lld rounds (-fmax-iterations)", f->n->name, (long long)most);
 }
 
-/* Results of while_loop_stack_output have a size that is found: memory for them needs a bound.  If
- * neither the model nor the user gives one, it is as many rounds as 64 MiB hold. */
-static bool
-stackbound(Flow *f, const Sym **len, int64_t *most)
-{
-	int64_t bytes = 1, n;
+typedef struct While {
+	HopList init, rest, made;
+	int nc;                         /* carried values */
+	int *first;                     /* their first values */
+	int *in, *next;                 /* of a round: the carried and the rest; what it makes */
+	int *out, *row;                 /* results: the last values; those of each round; -1: not read */
+	bool before;                    /* rows are of what goes into a round */
+	const Sym *round, *len;         /* len NULL: no rows */
+	int64_t most;
+	Graph *g[MaxHopGraphs];
+} While;
 
-	*len = f->n->out[0].type->dim[0];
-	for (int k = 0; k < f->n->nout; k++)
+/* Rows have a number that is found: memory for them needs a bound.  If neither the model nor the
+ * user gives one, it is as many rounds as 64 MiB hold. */
+static bool
+rowsbound(Flow *f, While *w, int first)
+{
+	int64_t bytes = 1, n, most;
+
+	w->len = f->n->out[first].type->dim[0];
+	for (int k = first; k < f->n->nout; k++)
 		if (sym_isconst(type_numel(f->cx, hop_rowtype(f->cx, f->n->out[k].type)), &n))
 			bytes += n * dtypeinfo[f->n->out[k].type->dt].bytes;
 		else
 			bytes += 1 << 20;
-	if (*most <= 0)
-		*most = (64 << 20) / bytes + 16 < 1 << 16 ? (64 << 20) / bytes + 16 : 1 << 16;
-	if ((*len)->kind != SymVar) {
-		error(f->cx, f->loc, "%s: the number of rounds is %s where it should be free", f->n->op->name, sym_str(f->cx, *len));
+	most = (64 << 20) / bytes + 16;
+	if (w->most <= 0)
+		w->most = most < 1 << 16 ? most : 1 << 16;
+	if (w->len->kind != SymVar) {
+		error(f->cx, f->loc, "%s: the number of rounds is %s where it should be free", f->n->op->name, sym_str(f->cx, w->len));
 		return false;
 	}
-	if ((*len)->hi == INT64_MAX)
-		sym_bound(f->cx, *len, (*len)->lo, *most);
-	*most = (*len)->hi < *most ? (*len)->hi : *most;
+	if (w->len->hi == INT64_MAX)
+		sym_bound(f->cx, w->len, w->len->lo, w->most);
+	w->most = w->len->hi < w->most ? w->len->hi : w->most;
 	return true;
 }
 
 static bool
-whileloop(Flow *f, bool stacks)
+whilebegin(Flow *f, While *w, enum hopkind kind)
 {
-	Graph *g[MaxHopGraphs];
-	HopList init = hop_carried(f->n), rest = hop_rest(f->n), made;
-	int nc = init.n, *in = NEWN(f->a, int, nc + rest.n + 1), *first = NEWN(f->a, int, nc + 1), *next, *out, go, head, end;
-	const Sym *round = counter(f, "round"), *len = NULL;
-	int64_t most = f->w->lo->opt.maxrounds;
+	int nrow = kind == HopWhile ? 0 : f->n->nout, first = kind == HopWhileKeep ? hop_carried(f->n).n : 0, *b;
 
-	if (hop_graphs(f->n, g) != 2 || (stacks && !stackbound(f, &len, &most)))
+	*w = (While){.init = hop_carried(f->n), .rest = hop_rest(f->n), .round = counter(f, "round"), .before = kind == HopWhileKeep,
+	             .most = f->w->lo->opt.maxrounds};
+	w->nc = w->init.n;
+	if (hop_graphs(f->n, w->g) != 2 || (nrow > first && !rowsbound(f, w, first)))
 		return false;
-	made = hop_results(g[1]);
-	next = NEWN(f->a, int, made.n + nc + 1);
-	out = resultbufs(f, nc);
-	if (!operands(f, init, first) || !operands(f, rest, in + nc))
+	w->made = hop_results(w->g[1]);
+	b = resultbufs(f, 2 * w->nc);
+	w->out = kind == HopWhileStack ? b + w->nc : b;
+	w->row = kind == HopWhileStack ? b : b + w->nc;
+	w->first = NEWN(f->a, int, w->nc + 1);
+	w->in = NEWN(f->a, int, w->nc + w->rest.n + 1);
+	w->next = NEWN(f->a, int, w->made.n + w->nc + 1);
+	if (!operands(f, w->init, w->first) || !operands(f, w->rest, w->in + w->nc))
 		return false;
-	go = hop_results(g[0]).n == 1 ? fresh(f, "go", typeof_(&hop_results(g[0]).v[0])) : -1;
+	for (int k = 0; k < w->nc; k++) {
+		if (!typeof_(&w->init.v[k])) {
+			error(f->cx, f->loc, "%s: carried value %d is no tensor: not supported", f->n->op->name, k);
+			return false;
+		}
+		w->in[k] = w->out[k] >= 0 ? w->out[k] : fresh(f, "carried", typeof_(&w->init.v[k]));
+		w->next[k] = k < w->made.n ? fresh(f, "next", typeof_(&w->made.v[k])) : -1;
+	}
+	return true;
+}
+
+/* What is carried becomes row number `round`. */
+static void
+keeprow(Flow *f, const While *w)
+{
+	for (int k = 0; k < w->nc; k++)
+		if (w->row[k] >= 0) {
+			const Sym *n = type_numel(f->cx, typeof_(&w->init.v[k]));
+			copypart(f, w->in[k], sym_const(f->cx, 0), w->row[k], sym_mul(f->cx, w->round, n), n);
+		}
+}
+
+/* PyTorch gives one row where no round ran: the first values. */
+static void
+onerow(Flow *f, const While *w)
+{
+	const Sym *zero = sym_const(f->cx, 0), *any = sym_fn(f->cx, SymFnLt, (const Sym *[]){zero, w->round}, 2, NULL);
+	int some = jump(f, -1, any, 1);
+
+	keeprow(f, w);
+	set(f, w->round, sym_const(f->cx, 1));
+	land(f, some);
+}
+
+static bool
+whileloop(Flow *f, enum hopkind kind)
+{
+	int go, head, end;
+	While w;
+
+	if (!whilebegin(f, &w, kind))
+		return false;
+	go = hop_results(w.g[0]).n == 1 ? fresh(f, "go", typeof_(&hop_results(w.g[0]).v[0])) : -1;
 	if (go < 0) {
 		error(f->cx, f->loc, "%s: its condition is no tensor", f->n->op->name);
 		return false;
 	}
-	bindsizes(f, g[0], nc, rest);
-	bindsizes(f, g[1], nc, rest);
-	for (int k = 0; k < nc; k++) {
-		if (!typeof_(&init.v[k])) {
-			error(f->cx, f->loc, "%s: carried value %d is no tensor: not supported", f->n->op->name, k);
-			return false;
-		}
-		in[k] = !stacks && out[k] >= 0 ? out[k] : fresh(f, "carried", typeof_(&init.v[k]));
-		next[k] = k < made.n ? fresh(f, "next", typeof_(&made.v[k])) : -1;
-		copy(f, first[k], in[k]);
-	}
-	set(f, round, sym_const(f->cx, 0));
+	bindsizes(f, w.g[0], w.nc, w.rest);
+	bindsizes(f, w.g[1], w.nc, w.rest);
+	for (int k = 0; k < w.nc; k++)
+		copy(f, w.first[k], w.in[k]);
+	set(f, w.round, sym_const(f->cx, 0));
 	head = here(f);
-	if (!call(f, g[0], in, nc + rest.n, &go, 1))
+	if (!call(f, w.g[0], w.in, w.nc + w.rest.n, &go, 1))
 		return false;
 	end = jump(f, go, NULL, 0);
-	limit(f, round, most);
-	if (!call(f, g[1], in, nc + rest.n, next, made.n))
+	limit(f, w.round, w.most);
+	if (w.len && w.before)
+		keeprow(f, &w);
+	if (!call(f, w.g[1], w.in, w.nc + w.rest.n, w.next, w.made.n))
 		return false;
-	for (int k = 0; k < nc; k++) {
-		copy(f, next[k], in[k]);
-		if (stacks && out[k] >= 0) {
-			const Sym *n = type_numel(f->cx, typeof_(&made.v[k]));
-			copypart(f, next[k], sym_const(f->cx, 0), out[k], sym_mul(f->cx, round, n), n);
-		}
-	}
-	set(f, round, sym_add(f->cx, round, sym_const(f->cx, 1)));
+	for (int k = 0; k < w.nc; k++)
+		copy(f, w.next[k], w.in[k]);
+	if (w.len && !w.before)
+		keeprow(f, &w);
+	set(f, w.round, sym_add(f->cx, w.round, sym_const(f->cx, 1)));
 	back(f, head);
 	land(f, end);
-	if (stacks)
-		set(f, len, round);
+	if (w.len && !w.before)
+		onerow(f, &w);
+	if (w.len)
+		set(f, w.len, w.round);
 	return true;
 }
 
@@ -459,7 +512,7 @@ typedef struct Rows {
 	int *x;                         /* buffers of xs */
 	int *in;                        /* of the call: carried, a row of each xs, the rest */
 	int *made, *out;                /* what a round makes; the results */
-	const Sym *k;                   /* the round */
+	const Sym *k, *at;              /* the round, its row */
 	Graph *g;
 	HopList res;
 } Rows;
@@ -475,7 +528,7 @@ takerows(Flow *f, Rows *r)
 {
 	for (int i = 0; i < r->xs.n; i++) {
 		const Sym *n = rowsize(f, &r->xs.v[i]);
-		copypart(f, r->x[i], sym_mul(f->cx, r->k, n), r->in[r->nc + i], sym_const(f->cx, 0), n);
+		copypart(f, r->x[i], sym_mul(f->cx, r->at, n), r->in[r->nc + i], sym_const(f->cx, 0), n);
 	}
 }
 
@@ -488,7 +541,7 @@ putrows(Flow *f, Rows *r, const int *from, int first)
 		if (o < 0)
 			continue;
 		const Sym *n = type_numel(f->cx, hop_rowtype(f->cx, f->n->out[first + i].type));
-		copypart(f, from[i], sym_const(f->cx, 0), o, sym_mul(f->cx, r->k, n), n);
+		copypart(f, from[i], sym_const(f->cx, 0), o, sym_mul(f->cx, r->at, n), n);
 	}
 }
 
@@ -502,6 +555,7 @@ rowsbegin(Flow *f, Rows *r, enum hopkind kind)
 	if (hop_graphs(f->n, g) != 1)
 		return false;
 	*r = (Rows){.xs = hop_rows(f->n), .nc = init.n, .nr = rest.n, .k = counter(f, "row"), .g = g[0], .res = hop_results(g[0])};
+	r->at = hop_isreverse(f->n) ? sym_sub(f->cx, sym_sub(f->cx, hop_length(f->n), r->k), sym_const(f->cx, 1)) : r->k;
 	r->x = NEWN(f->a, int, r->xs.n + 1);
 	r->in = NEWN(f->a, int, r->nc + r->xs.n + r->nr + 1);
 	r->made = NEWN(f->a, int, r->res.n + 1);
@@ -700,7 +754,7 @@ flow_steps(Planning *w, Node *n)
 	case HopInvoke: case HopFunction: return invoke(&f);
 	case HopPrint: case HopEffects: return print(&f);
 	case HopCustom: return custom(&f);
-	case HopWhile: case HopWhileStack: return whileloop(&f, k == HopWhileStack);
+	case HopWhile: case HopWhileStack: case HopWhileKeep: return whileloop(&f, k);
 	case HopMap: case HopScan: case HopAssociative: return rowloop(&f, k);
 	default:
 		error(w->lo->cx, n->loc, "%s: there is no code for it", n->op->name);

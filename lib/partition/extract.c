@@ -455,6 +455,19 @@ module(Joint *j)
 	return b;
 }
 
+/* What sub-graphs of backward read of the module. */
+static void
+attributes(Parts *p)
+{
+	const Module *m = p->j->m;
+
+	for (int k = 0; k < p->bm->sub.n; k++)
+		FOREACH_NODE(p->bm->sub.v[k], n)
+			for (int i = 0; n->op == &opgetattr && i < m->weight.n; i++)
+				if (m->weight.v[i]->fqn == n->target)
+					vec_push(ctx_arena(m->cx), &p->bm->weight, m->weight.v[i]);
+}
+
 /* The module stays one: tangents that are numbers are put in. */
 void
 extract_none(Module *m)
@@ -502,6 +515,7 @@ extract(Joint *j, const Ints *saved)
 	sizes(&p, &cut);
 	backward(&p);
 	results(&p);
+	attributes(&p);
 	prune(&p);
 	j->m->backward = p.bm;
 	root = NEWN(j->a, int, p.bm->in.n + 1);

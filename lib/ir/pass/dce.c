@@ -23,16 +23,16 @@ defines_size(const Node *n)
 	return (n->op->flags & OP(Dynamic)) != 0;
 }
 
-/* PyTorch's graphs keep a size that an assertion reads. */
+/* PyTorch's graphs keep a size that another node reads. */
 static bool
-asserted(const Node *n)
+read_later(const Node *n)
 {
 	const Type *t = n->nout == 1 ? n->out[0].type : NULL;
 
 	if (!t || t->kind != TySym || t->sym->kind != SymVar || n->graph->mod == NULL || n->graph->mod->decomp != DecompTorch)
 		return false;
 	for (const Node *m = n->next; m; m = m->next)
-		for (int k = 0; m->op->flags & OP(Effect) && k < m->narg; k++)
+		for (int k = 0; k < m->narg; k++)
 			if (m->arg[k].kind == ArgInt && sym_uses(m->arg[k].i, t->sym))
 				return true;
 	return false;
@@ -43,7 +43,7 @@ pass_dce(Graph *g)
 {
 	for (Node *n = g->last, *prev; n; n = prev) {
 		prev = n->prev;
-		if (dead(n) && !defines_size(n) && !asserted(n))
+		if (dead(n) && !defines_size(n) && !read_later(n))
 			node_delete(n);
 	}
 	return true;
