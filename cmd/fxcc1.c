@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "config.h"
+#include "cmd/declare.h"
 #include "emit/emit.h"
 #include "front/front.h"
 #include "grad/grad.h"
@@ -94,9 +95,13 @@ read_input(Job *j)
 	const Options *o = &j->opt;
 	ReadOptions ro = {.form = o->form, .model = o->model, .section = o->section, .verbose = o->verbose,
 	                  .maxinput = o->maxinput ? size_of(o->maxinput) : 0,
-	                  .type = (const char *const *)o->type.v, .ntype = o->type.n, .external = (const char *const *)o->external.v, .nextern = o->external.n, .haveweights = o->input.n > 1};
+	                  .external = (const char *const *)o->external.v, .nextern = o->external.n, .haveweights = o->input.n > 1};
+	StrList type = {0};
 	File f;
 
+	declare_types(j->cx, o, &type);
+	ro.type = (const char *const *)type.v;
+	ro.ntype = type.n;
 	if (!open_input(j, o->input.v[0], &f))
 		return false;
 	j->mod = read_model(j->cx, &f, &ro);
@@ -108,7 +113,7 @@ read_input(Job *j)
 	for (int i = 1; i < o->input.n; i++)
 		if (!open_input(j, o->input.v[i], &f) || !read_weights(j->cx, j->mod, &f, &ro))
 			return false;
-	return dims(j) && ctx_errors(j->cx) == 0;
+	return declare_inputs(j->cx, j->mod, o) && dims(j) && ctx_errors(j->cx) == 0;
 }
 
 /* ---- texts of stages -------------------------------------------------------------- */

@@ -258,7 +258,8 @@ static bool
 shapes(const char *s)
 {
 	static const char *const yes[] = {"-O", "-m", "-ff", "-fd", "-ft", "--train", "--loss=", "--wrt=", "--joint", "--optimizer=",
-	                                  "-fpartition", "-factivation", "-fkeep", "-fmutable", "-fweights", "-fno-", "--patterns="};
+	                                  "-fpartition", "-factivation", "-fkeep", "-fmutable", "-fweights", "-fno-", "--patterns=",
+	                                  "--autocast=", "--same=", "--alias=", "--scalar=", "-foutput", "-fassert"};
 	static const char *const no[] = {"-fdump", "-ftime", "-fdiag", "-fno-header", "-fno-color"};
 	bool r = false;
 

@@ -14,6 +14,7 @@ typedef struct Options {
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
 	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget;
 	StrList partwords, type, dim, param, wrt, mutables, external, patterns, patternsoff;
+	StrList same, alias, scalar;   /* what the command line says of inputs (declare.c) */
 	int header_on, fastmath, pack, keepmut, freeze, donate, checkalias, copies;
 	StrList dump;                  /* PASS or PASS=FILE of -fdump-PASS */
 	StrList skip;                  /* PASS of -fno-PASS */

@@ -33,8 +33,11 @@ summary(Artifact *a, Text *t)
 	text_add(t, ")\n");
 	for (int i = 0; i < a->nsize; i++) {
 		const Sym *s = a->sym.v[i];
-		text_add(t, " *     %s in [%lld, ", s->name, (long long)s->lo);
-		text_add(t, s->hi == INT64_MAX ? "any]\n" : "%lld]\n", (long long)s->hi);
+		if (s->isfloat)
+			text_add(t, " *     %s: any number\n", s->name);
+		else
+			text_add(t, s->hi == INT64_MAX ? " *     %s in [%lld, any]\n" : " *     %s in [%lld, %lld]\n", s->name,
+			         (long long)s->lo, (long long)s->hi);
 	}
 	for (int i = 0; i < a->mod->guard.n; i++)
 		text_add(t, " *     %s\n", a->mod->guard.v[i].text ? a->mod->guard.v[i].text : sym_str(a->cx, a->mod->guard.v[i].cond));
@@ -126,6 +129,10 @@ notes(Artifact *a, Text *t)
 
 	for (int i = 0; i < in->n; i++)
 		input_notes(a, t, &in->v[i]);
+	for (int i = 0; a->mod->meta && i < a->mod->meta->lies.n; i++) {
+		const Lies *s = &a->mod->meta->lies.v[i];
+		text_add(t, " *   %s lies in %s, from element %lld\n", s->name, s->in, (long long)s->offset);
+	}
 	for (int i = 0; i < a->state.n; i++) {
 		const State *s = &a->state.v[i];
 		text_add(t, " *   %s %s: %s%s, kept in the context (%s at byte %llu)\n", kindname(s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER),

@@ -152,6 +152,13 @@ merge(Pass *p, Input *a, Input *b)
 			removed(p->mod, k);
 }
 
+/* For the header: the caller gives that other input instead. */
+static void
+lies(Pass *p, const Input *in, Str where, int64_t offset)
+{
+	vec_push(ctx_arena(p->cx), &p->mod->meta->lies, ((Lies){in->name, where, offset}));
+}
+
 /* PyTorch takes all duplicates away as soon as one tensor that it got twice is written. */
 static bool
 duplicates(Pass *p)
@@ -173,6 +180,7 @@ duplicates(Pass *p)
 					if (round == 0)
 						any |= written(&p->meta[at]) || written(&p->meta[bt]);
 					else {
+						lies(p, b, a->name, 0);
 						merge(p, a, b);
 						merged = true;
 						i--;
@@ -279,6 +287,7 @@ rebuild(Pass *p, const Input *in, Val *base, Node *before)
 		return false;
 	val_replace(in->val, &n->out[0]);
 	vec_push(ctx_arena(p->cx), &p->mod->meta->rebuilt, n);
+	lies(p, in, base->name, in->offset);
 	node_delete(in->val->def);
 	return true;
 }
@@ -384,9 +393,9 @@ bases(Pass *p)
 
 	if (n == 0)
 		return true;
+	m->meta = m->meta ? m->meta : NEW(ctx_arena(p->cx), Meta);
 	if (!survey(p) || (duplicates(p) && !survey(p)))
 		return false;
-	m->meta = m->meta ? m->meta : NEW(ctx_arena(p->cx), Meta);
 	for (int s = 0; s < n && ok; s++)
 		if (group(p, list[s], &g) && overlapping(p, &g, &ok))
 			ok = !mixed(p, &g) && replace(p, &g, nbase++) && survey(p);

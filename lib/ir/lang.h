@@ -207,7 +207,7 @@ bool  lang_isbuiltin(const char *name);
 /* langshape.c */
 LVal  lang_f_broadcast(const LCall *), lang_f_normdim(const LCall *), lang_f_normdims(const LCall *),
       lang_f_infer_size(const LCall *), lang_f_flat(const LCall *), lang_f_unflat(const LCall *),
-      lang_f_reindex(const LCall *), lang_f_viewstride(const LCall *), lang_f_newsize(const LCall *);
+      lang_f_reindex(const LCall *), lang_f_viewstride(const LCall *), lang_f_newsize(const LCall *), lang_f_newnumber(const LCall *);
 const Sym *lang_broadcastdim(Lang *, const Sym *, const Sym *);  /* NULL: they do not fit */
 
 /* langel.c: element mode */

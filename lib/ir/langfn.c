@@ -508,6 +508,7 @@ static const struct {
 	{"infer_size", lang_f_infer_size, true}, {"flat", lang_f_flat, true},
 	{"unflat", lang_f_unflat, true}, {"reindex", lang_f_reindex, true},
 	{"viewstride", lang_f_viewstride, true}, {"newsize", lang_f_newsize, true},
+	{"newnumber", lang_f_newnumber, true},
 	{"istensor", f_istensor, true}, {"islist", f_islist, true},
 	{"isstr", f_isstr, true}, {"isbool", f_isbool, true},
 	{"isint", f_isint, true}, {"isfloat", f_isfloat, true},

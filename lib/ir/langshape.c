@@ -301,3 +301,14 @@ lang_f_newsize(const LCall *c)
 		hi = lang_symarg(c, 1)->hi;
 	return lang_sym(sym_fresh(c->L->cx, "u", lo < 0 ? 0 : lo, hi));
 }
+
+LVal
+lang_f_newnumber(const LCall *c)
+{
+	enum dtype dt = c->v[0].kind == LDtype ? c->v[0].dt : DtNone;
+	Ctx *cx = c->L->cx;
+
+	if (dt == DtB8)
+		return lang_sym(sym_fresh(cx, "u", 0, 1));
+	return lang_sym(dt_int(dt) ? sym_fresh(cx, "u", INT64_MIN, INT64_MAX) : sym_freshfloat(cx, "zuf"));
+}

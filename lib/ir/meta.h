@@ -43,7 +43,11 @@ typedef struct Merged {
 	bool hidden, nograd;            /* as of an InMeta, of all that it stands for */
 } Merged;
 
+/* What became part of another input. */
+typedef struct Lies { Str name, in; int64_t offset; } Lies;
+
 typedef struct Meta {
+	VEC(Lies) lies;
 	VEC(Merged) merged;
 	VEC(Node *) rebuilt;            /* what makes the inputs again from those */
 	VEC(InMeta) in;                 /* one for each placeholder */

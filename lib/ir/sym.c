@@ -342,8 +342,8 @@ sym_floatvar(Ctx *cx, Str name)
 	return &variable(cx, name, true, INT64_MIN, INT64_MAX)->s;
 }
 
-const Sym *
-sym_fresh(Ctx *cx, const char *stem, int64_t lo, int64_t hi)
+static Str
+freshname(Ctx *cx, const char *stem)
 {
 	SymTab *t = symtab(cx);
 	Str key = intern_str(cx, stem), name;
@@ -356,7 +356,19 @@ sym_fresh(Ctx *cx, const char *stem, int64_t lo, int64_t hi)
 	do
 		name = intern_printf(cx, "%s%d", stem, (*count)++);
 	while (map_get(&t->var, name));
-	return sym_var(cx, name, lo, hi);
+	return name;
+}
+
+const Sym *
+sym_fresh(Ctx *cx, const char *stem, int64_t lo, int64_t hi)
+{
+	return sym_var(cx, freshname(cx, stem), lo, hi);
+}
+
+const Sym *
+sym_freshfloat(Ctx *cx, const char *stem)
+{
+	return sym_floatvar(cx, freshname(cx, stem));
 }
 
 void

@@ -65,6 +65,7 @@ void       sym_setsup(Ctx *, const Sym *var, const Sym *sup);
 const Sym *sym_index(Ctx *, const char *stem, const Sym *extent);   /* a new variable in 0 .. extent-1, with that sup */
 const Sym *sym_sup(const Sym *var);                     /* NULL: none was set */
 const Sym *sym_floatvar(Ctx *, Str name);               /* a variable that is a double: "zf3" */
+const Sym *sym_freshfloat(Ctx *, const char *stem);
 const Sym *sym_add(Ctx *, const Sym *, const Sym *);
 const Sym *sym_sub(Ctx *, const Sym *, const Sym *);
 const Sym *sym_mul(Ctx *, const Sym *, const Sym *);

@@ -391,6 +391,40 @@ needs(void *p, Use *u)
 	f->need[u->val->id] = 1;
 }
 
+/* The variable that the number of item() gives a value: that of u0, of Eq(u0, 1) for a bool; of a
+ * number that a check of the program made a constant a new one, which may only be that. */
+static const Sym *
+variable(Fuse *f, const Node *n, enum dtype from)
+{
+	const Sym *s = n->out[0].type->sym;
+	int64_t k;
+
+	if (s->kind == SymVar && s->isfloat != dt_int(from))
+		return s;
+	if (s->kind == SymFn && s->fn == SymFnEq && from == DtB8)
+		for (int i = 0; i < 2; i++)
+			if (s->arg[i]->kind == SymVar && sym_is(s->arg[!i], 1))
+				return s->arg[i];
+	return sym_isconst(s, &k) && dt_int(from) ? sym_var(f->cx, intern_printf(f->cx, "u_%s", n->name), k, k) : NULL;
+}
+
+static bool
+readnumber(Fuse *f, Node *n)
+{
+	Val *from = n->op->nparam ? arg_tensor(n, 0) : NULL;
+	const Sym *var;
+
+	if (!from || !from->type || dtypeinfo[from->type->dt].kind == KindComplex ||
+	    (var = variable(f, n, from->type->dt)) == NULL) {
+		error(f->cx, n->loc, "%s: a number of %s read from a tensor as %s is not supported", n->op->name,
+		      from && from->type ? dtypeinfo[from->type->dt].text : "no tensor", sym_str(f->cx, n->out[0].type->sym));
+		return false;
+	}
+	f->need[from->id] = 1;
+	vec_push(f->lo->a, &f->lo->found, (struct Found){var, from, n});
+	return true;
+}
+
 /* A node that finds a size: item reads it from its operand; an extern counts. */
 static bool
 findsize(Fuse *f, Node *n)
@@ -402,17 +436,8 @@ findsize(Fuse *f, Node *n)
 
 	if (!(n->op->flags & OP(Dynamic)) || !t)
 		return true;
-	if (t->kind == TySym) {
-		Val *from = n->op->nparam ? arg_tensor(n, 0) : NULL;
-		if (!from || t->sym->kind != SymVar || t->sym->isfloat || !from->type || !dt_int(from->type->dt)) {
-			error(f->cx, n->loc, "%s: a number of %s read from a tensor is not supported", n->op->name,
-			      from && from->type ? dtypeinfo[from->type->dt].text : "no tensor");
-			return false;
-		}
-		f->need[from->id] = 1;
-		vec_push(lo->a, &lo->found, (struct Found){t->sym, from, n});
-		return true;
-	}
+	if (t->kind == TySym)
+		return readnumber(f, n);
 	for (int i = 0; i < n->nout; i++)
 		for (int d = 0; n->out[i].type->kind == TyTensor && d < n->out[i].type->rank; d++)
 			sym_vars(lo->a, n->out[i].type->dim[d], &var, &nvar);

@@ -5,61 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "rt.h"
+#include "rt/element.h"
 
 enum { Width = 7 };
-
-static double
-half(uint16_t h)
-{
-	int e = h >> 10 & 31, m = h & 1023;
-	double v = e == 31 ? (m ? 0.0/0.0*0 : 1.0e300*1.0e300) : e ? (1024 + m)*1.0 : m*1.0;
-
-	for (int k = e ? e : 1; e != 31 && k < 25; k++)
-		v /= 2;
-	for (int k = 25; e != 31 && k < e; k++)
-		v *= 2;
-	return h >> 15 ? -v : v;
-}
-
-/* Element i; *isint: it is exact. */
-static double
-element(const void *p, int dt, int64_t i, int *isint, int64_t *k)
-{
-	uint32_t bits;
-	float f;
-
-	*isint = 1;
-	switch (dt) {
-	case FxB8: case FxU8: *k = ((const uint8_t *)p)[i]; return 0;
-	case FxI8:  *k = ((const int8_t *)p)[i]; return 0;
-	case FxI16: *k = ((const int16_t *)p)[i]; return 0;
-	case FxU16: *k = ((const uint16_t *)p)[i]; return 0;
-	case FxI32: *k = ((const int32_t *)p)[i]; return 0;
-	case FxU32: *k = ((const uint32_t *)p)[i]; return 0;
-	case FxI64: case FxU64: *k = ((const int64_t *)p)[i]; return 0;
-	}
-	*isint = 0;
-	switch (dt) {
-	case FxF32: return (double)((const float *)p)[i];
-	case FxF64: return ((const double *)p)[i];
-	case FxBF16:
-		bits = (uint32_t)((const uint16_t *)p)[i] << 16;
-		memcpy(&f, &bits, 4);
-		return (double)f;
-	case FxF16: return half(((const uint16_t *)p)[i]);
-	default:    return 0.0;
-	}
-}
 
 /* As Python writes it: the fewest digits that read back. */
 static void
 number(const void *p, int dt, int64_t i, int alone)
 {
 	char s[40];
-	int isint, digits = 1;
-	int64_t k = 0;
-	double v = element(p, dt, i, &isint, &k);
+	int isint = element_isint(dt), digits = 1;
+	int64_t k = isint ? element_int(dt, p, i) : 0;
+	double v = isint ? 0 : element_float(dt, p, i);
 
 	if (dt == FxB8)
 		fputs(k ? "True" : "False", stdout);
