@@ -141,16 +141,6 @@ alias(Ctx *cx, Module *m, Memories *mem, const char *list)
 
 /* ---- --scalar ------------------------------------------------------------------------- */
 
-/* A text without types is told the type before it is read. */
-void
-declare_types(Ctx *cx, const Options *o, StrList *type)
-{
-	for (int i = 0; i < o->type.n; i++)
-		vec_push(ctx_arena(cx), type, o->type.v[i]);
-	for (int i = 0; i < o->scalar.n; i++)
-		vec_push(ctx_arena(cx), type, arena_printf(ctx_arena(cx), "%s=Sym(zf_%s)", o->scalar.v[i], o->scalar.v[i]));
-}
-
 static bool
 scalar(Ctx *cx, Module *m, const char *name)
 {

@@ -95,13 +95,10 @@ read_input(Job *j)
 	const Options *o = &j->opt;
 	ReadOptions ro = {.form = o->form, .model = o->model, .section = o->section, .verbose = o->verbose,
 	                  .maxinput = o->maxinput ? size_of(o->maxinput) : 0,
+	                  .type = (const char *const *)o->type.v, .ntype = o->type.n, .scalar = (const char *const *)o->scalar.v, .nscalar = o->scalar.n,
 	                  .external = (const char *const *)o->external.v, .nextern = o->external.n, .haveweights = o->input.n > 1};
-	StrList type = {0};
 	File f;
 
-	declare_types(j->cx, o, &type);
-	ro.type = (const char *const *)type.v;
-	ro.ntype = type.n;
 	if (!open_input(j, o->input.v[0], &f))
 		return false;
 	j->mod = read_model(j->cx, &f, &ro);

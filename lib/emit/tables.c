@@ -392,7 +392,7 @@ guards(Tab *t)
 			continue;
 		data_begin(t->d);
 		tab_expr(t, g->cond);
-		data_str(t->d, g->text ? g->text : sym_str(t->a->cx, g->cond));
+		data_str(t->d, g->message ? g->message : g->text ? g->text : sym_str(t->a->cx, g->cond));
 		data_end(t->d);
 	}
 	data_close(t->d);

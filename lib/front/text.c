@@ -233,7 +233,7 @@ guards(Reader *r)
 		const Sym *s = guard_parse(r->mod, r->guard.v[i].a);
 
 		if (s)
-			vec_push(r->a, &r->mod->guard, (Guard){s, r->guard.v[i].a, loc});
+			vec_push(r->a, &r->mod->guard, (Guard){s, r->guard.v[i].a, loc, r->guard.v[i].b});
 		else
 			warn(r->cx, loc, WarnGuards, "guard '%s' is not understood and not checked", r->guard.v[i].a);
 	}

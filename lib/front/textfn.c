@@ -46,6 +46,19 @@ ftype(Reader *r, Str name, Annot **out)
 	return true;
 }
 
+/* An input without a type of which --scalar says that it is a number; NULL. */
+static Annot *
+number(Reader *r, Str name)
+{
+	for (int i = 0; i < r->consts.n; i++)
+		if (r->consts.v[i].a == name)
+			return NULL;
+	for (int i = 0; r->opt && i < r->opt->nscalar; i++)
+		if (strcmp(r->opt->scalar[i], name) == 0)
+			return arena_dup(r->a, &(Annot){.sym = sym_floatvar(r->cx, intern_printf(r->cx, "zf_%s", name))}, sizeof(Annot));
+	return NULL;
+}
+
 /* A literal of `#fxg const`. */
 static bool
 constant(Reader *r, const Pair *p, Arg *out)
@@ -144,6 +157,8 @@ fn_placeholder(Fn *f, Str name, const Annot *annot, Loc loc)
 		return false;
 	if (opt)
 		annot = opt;
+	if (main && !annot)
+		annot = number(r, name);
 	if (!annot && !main && f->nparam <= r->nhook)
 		annot = arena_dup(r->a, &(Annot){.type = r->hook[f->nparam - 1]}, sizeof(Annot));
 	if (!annot) {

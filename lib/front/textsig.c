@@ -118,11 +118,11 @@ storage(Reader *r, size_t *at, const Line *l)
 static void
 pragma(Reader *r, const Line *l, bool first)
 {
-	/* Pragmas with one word or with two, and where these go. */
-	const struct { const char *word; Pairs *to; bool two; } lists[] = {
-		{"weights", &r->weights, false}, {"frozen", &r->frozen, false}, {"argname", &r->argname, false},
-		{"resname", &r->resname, false}, {"guard", &r->guard, false}, {"alias", &r->alias, true},
-		{"const", &r->consts, true},
+	/* Pragmas with at least so many words and at most so many, and where these go. */
+	const struct { const char *word; Pairs *to; int least, most; } lists[] = {
+		{"weights", &r->weights, 1, 1}, {"frozen", &r->frozen, 1, 1}, {"argname", &r->argname, 1, 1},
+		{"resname", &r->resname, 1, 1}, {"guard", &r->guard, 1, 2}, {"alias", &r->alias, 2, 2},
+		{"const", &r->consts, 2, 2},
 	};
 	static const char *const silent[] = {"dialect", "hint"};
 	size_t at = l->b + 5;
@@ -140,8 +140,8 @@ pragma(Reader *r, const Line *l, bool first)
 	for (int i = 0; i < COUNT(lists); i++)
 		if (strcmp(w, lists[i].word) == 0) {
 			a = word(r, &at, l->e);
-			b = lists[i].two ? word(r, &at, l->e) : NULL;
-			if (!a || (lists[i].two && !b))
+			b = lists[i].most > 1 ? word(r, &at, l->e) : NULL;
+			if (!a || (lists[i].least > 1 && !b))
 				text_bad(r, l->b, "the pragma lacks a word");
 			else
 				vec_push(r->a, lists[i].to, (Pair){a, b, (uint32_t)l->b});

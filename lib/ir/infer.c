@@ -19,8 +19,28 @@ typedef struct Infer {
 	Types out;
 } Infer;
 
+/* A number that is found must be within what is asserted of it: that bounds memory. */
+static void
+bound_number(Ctx *cx, const Sym *cond)
+{
+	const Sym *a = cond->narg == 2 ? cond->arg[0] : NULL, *b = a ? cond->arg[1] : NULL, *var;
+	int less = cond->fn == SymFnLt;
+	int64_t k;
+
+	if (cond->kind != SymFn || !a || (cond->fn != SymFnLe && cond->fn != SymFnLt && cond->fn != SymFnEq))
+		return;
+	var = sym_isconst(b, &k) ? a : sym_isconst(a, &k) ? b : NULL;
+	if (!var || var->kind != SymVar || var->isfloat || var->name[0] != 'u' || (less && (k == INT64_MIN || k == INT64_MAX)))
+		return;
+	int64_t lo = cond->fn == SymFnEq || var == b ? k + less : INT64_MIN, hi = cond->fn == SymFnEq || var == a ? k - less : INT64_MAX;
+	lo = lo > var->lo ? lo : var->lo;
+	hi = hi < var->hi ? hi : var->hi;
+	if (lo <= hi)
+		sym_bound(cx, var, lo, hi);
+}
+
 void
-infer_guard(Module *m, Loc loc, const Sym *cond)
+infer_guard(Module *m, Loc loc, const Sym *cond, Str message)
 {
 	int64_t k;
 
@@ -29,8 +49,9 @@ infer_guard(Module *m, Loc loc, const Sym *cond)
 	for (int i = 0; i < m->guard.n; i++)
 		if (m->guard.v[i].cond == cond)
 			return;
+	bound_number(m->cx, cond);
 	vec_push(ctx_arena(m->cx), &m->guard,
-	         ((Guard){cond, intern_str(m->cx, sym_str(m->cx, cond)), loc}));
+	         ((Guard){cond, intern_str(m->cx, sym_str(m->cx, cond)), loc, message}));
 }
 
 static const Type *

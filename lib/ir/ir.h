@@ -263,7 +263,8 @@ typedef struct Output {
 	Str    target;         /* fqn, or placeholder name of a mutated user input */
 } Output;
 
-typedef struct Guard { const Sym *cond; Str text; Loc loc; } Guard;   /* cond != 0 must hold at the door */
+/* cond != 0 must hold: at the door, or once the numbers in it are found.  message: of the program, NULL */
+typedef struct Guard { const Sym *cond; Str text; Loc loc; Str message; } Guard;
 
 /* DecompTorch: as PyTorch's own dumps: the `torch` lines of the tables decide, not the `expand` lines. */
 enum decomp { DecompNative, DecompTorch };

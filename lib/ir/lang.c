@@ -385,14 +385,14 @@ check(Lang *L, const Ast *s)
 	L->guards = outer;
 	if (c.kind == LBool && c.b)
 		return;
+	LVal m = s->kid[1] ? lang_eval(L, s->kid[1]) : (LVal){.kind = LNone};
 	if (c.kind == LCond) {
-		if (L->mod)
-			infer_guard(L->mod, L->loc, c.i);
+		if (L->mod)                /* only what the program says itself: "s is too large" */
+			infer_guard(L->mod, L->loc, c.i, m.kind == LStr && s->kid[1]->kind != AstStr ? m.s : NULL);
 		return;
 	}
 	if (c.kind != LBool)
 		lang_fail(L, s, "a condition on elements");
-	LVal m = s->kid[1] ? lang_eval(L, s->kid[1]) : (LVal){.kind = LNone};
 	const char *name = L->op ? L->op->name : "?", *text = m.kind == LStr ? m.s : "an argument does not fit";
 	const char *dot = strchr(name, '.');
 	name = dot ? dot + 1 : name;

@@ -245,7 +245,7 @@ LVal  lang_graphcall(Lang *, const Ast *, const Graph *, const LVal *arg, int n)
  * there is a type for each element. */
 bool  infer_types(Graph *, Loc, const OpDef *, const Arg *arg, const Type ***type, int *n);
 bool  infer_subgraphs(Node *);                       /* those of a higher-order operator */
-void  infer_guard(Module *, Loc, const Sym *cond);   /* cond holds from here on; checked at the door */
+void  infer_guard(Module *, Loc, const Sym *cond, Str message);   /* cond holds from here on; checked at the door */
 enum dtype infer_promote(const OpDef *, const Arg *arg);   /* ATen's result type of all that take part */
 
 /* expand.c: evaluate the expand line of op before a node, in g. */

@@ -25,7 +25,7 @@ lang_broadcastdim(Lang *L, const Sym *a, const Sym *b)
 	}
 	if (L->mod)
 		infer_guard(L->mod, L->loc,
-		            sym_fn(L->cx, SymFnEq, (const Sym *[]){a, b}, 2, NULL));
+		            sym_fn(L->cx, SymFnEq, (const Sym *[]){a, b}, 2, NULL), NULL);
 	return b->kind == SymConst ? b : a;
 }
 
@@ -141,7 +141,7 @@ lang_f_infer_size(const LCall *c)
 		lang_fail(c->L, c->at, "%s elements do not fit %s", sym_str(cx, numel), lang_str(cx, s));
 	} else if (!sym_eq(numel, rest) && c->L->mod) {
 		infer_guard(c->L->mod, c->L->loc,
-		            sym_fn(cx, SymFnEq, (const Sym *[]){numel, rest}, 2, NULL));
+		            sym_fn(cx, SymFnEq, (const Sym *[]){numel, rest}, 2, NULL), NULL);
 	}
 	return r;
 }

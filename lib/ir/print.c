@@ -577,7 +577,7 @@ pragmas(const Module *m, Text *t)
 		}
 	}
 	for (int i = 0; i < m->guard.n; i++)
-		pragma(t, "guard", m->guard.v[i].text, NULL);
+		pragma(t, "guard", m->guard.v[i].text, m->guard.v[i].message);
 	for (int i = 0; i < m->in.n; i++)
 		if (m->in.v[i].kind == InUser)
 			pragma(t, "argname", m->in.v[i].argname ? m->in.v[i].argname : m->in.v[i].name, NULL);

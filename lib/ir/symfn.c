@@ -170,6 +170,8 @@ logic(Ctx *cx, enum symfn fn, const Sym *const *arg, int narg)
 
 /* ---- comparisons ---- */
 
+static const Sym *not(Ctx *, const Sym *);
+
 static const Sym *
 equal(Ctx *cx, enum symfn fn, const Sym *a, const Sym *b)
 {
@@ -180,6 +182,8 @@ equal(Ctx *cx, enum symfn fn, const Sym *a, const Sym *b)
 		return boolean(cx, fn == SymFnEq);
 	if (sym_ne(a, b))
 		return boolean(cx, fn == SymFnNe);
+	if (isbool(a) && (sym_is(b, 0) || sym_is(b, 1)))
+		return (fn == SymFnEq) == sym_is(b, 1) ? a : not(cx, a);
 	return truth(cx, fn, swap ? (const Sym *[]){ b, a }
 	                          : (const Sym *[]){ a, b }, 2);
 }

@@ -243,6 +243,56 @@ itemsteps(Planning *w, Val *val)
 	return true;
 }
 
+/* ---- assertions ------------------------------------------------------------------------------ */
+
+enum known { Unknown, AtTheDoor, Found };
+
+static enum known
+known(const Planning *w, const Sym *var)
+{
+	const Plan *p = w->plan;
+
+	for (int i = 0; i < p->step.n; i++)
+		if (p->step.v[i].define == var)
+			return Found;
+	for (int i = 0; i < w->m->in.n; i++) {
+		const Type *t = w->m->in.v[i].val ? w->m->in.v[i].val->type : NULL;
+		if (t && t->kind == TySym && sym_uses(t->sym, var))
+			return AtTheDoor;
+		for (int d = 0; t && t->kind == TyTensor && d < t->rank; d++)
+			if (sym_uses(t->dim[d], var))
+				return AtTheDoor;
+	}
+	return Unknown;
+}
+
+/* What is asserted of numbers that the run finds is checked as soon as they are there; the door
+ * checks what is asserted of sizes of inputs alone. */
+static void
+checks(Planning *w)
+{
+	for (int i = 0; i < w->m->guard.n; i++) {
+		const Guard *g = &w->m->guard.v[i];
+		const Sym **var = NULL;
+		int n = 0, found = 0, ready = 0;
+		Step *s;
+
+		sym_vars(w->lo->a, g->cond, &var, &n);
+		for (int k = 0; k < n; k++) {
+			enum known of = known(w, var[k]);
+			found += of == Found;
+			ready += of != Unknown;
+		}
+		if (w->checked[i] || found == 0 || ready < n)
+			continue;
+		w->checked[i] = 1;
+		s = plan_addstep(w, StepSize, g->loc);
+		s->assertion = g->message ? g->message : g->text ? g->text : intern_str(w->lo->cx, sym_str(w->lo->cx, g->cond));
+		s->num = arena_dup(w->lo->a, &g->cond, sizeof g->cond);
+		s->nnum = 1;
+	}
+}
+
 static bool
 firstresult(const Lower *lo, const Val *v)
 {
@@ -481,8 +531,10 @@ plan_build(Lower *lo, Groups *groups)
 		return false;
 	outputbufs(&w, v, n);
 	inplacebufs(&w, v, n, groups);
+	w.checked = NEWN(lo->a, uint8_t, w.m->guard.n + 1);
 	if (!itemsteps(&w, NULL))
 		return false;
+	checks(&w);
 	for (int i = 0; i < groups->v.n; i++) {
 		Group *gr = groups->v.v[i];
 		if (!groupstep(&w, gr))
@@ -490,6 +542,7 @@ plan_build(Lower *lo, Groups *groups)
 		for (int k = 0; k < gr->mem.n; k++)
 			if (!itemsteps(&w, gr->mem.v[k].root->val))
 				return false;
+		checks(&w);
 	}
 	copies(&w, v, n);
 	flow_live(&w);

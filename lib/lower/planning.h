@@ -7,6 +7,7 @@ typedef struct Planning {
 	Lower *lo;
 	Plan  *plan;
 	Module *m;
+	uint8_t *checked;        /* by guard of the module: a step checks it */
 } Planning;
 
 /* Plans of sub-graphs, each made once: what calls it copies its steps, which share its kernels. */

@@ -222,12 +222,12 @@ printstep(Ctx *cx, const Step *s, int i, Text *t)
 {
 	static const char *const kind[] = {"run", "call", "copy", "size", "jump"};
 
-	text_add(t, "step %d: %s", i, kind[s->kind]);
+	text_add(t, "step %d: %s", i, s->assertion ? "check" : kind[s->kind]);
 	text_add(t, " %s", s->kernel ? s->kernel->name : s->fn ? s->fn : "");
 	for (int k = 0; k < s->nbuf; k++)
 		text_add(t, "%sb%d", k ? ", " : " ", s->buf[k]);
 	for (int k = 0; k < s->nnum; k++)
-		text_add(t, ", %s", sym_str(cx, s->num[k]));
+		text_add(t, "%s%s", s->assertion && k == 0 ? "" : ", ", sym_str(cx, s->num[k]));
 	if (s->define)
 		text_add(t, " -> %s", sym_str(cx, s->define));
 	if (s->kind == StepJump)

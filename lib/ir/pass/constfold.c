@@ -90,6 +90,16 @@ is_move(Node *n)
 	return e->kind == ExLoad || e->kind == ExConst || e->kind == ExIndex;
 }
 
+/* Does it depend on sizes or numbers that only a call knows? */
+static bool
+free_sizes(const Arg *a)
+{
+	for (int i = 0; a->kind == ArgList && i < a->list.n; i++)
+		if (free_sizes(&a->list.v[i]))
+			return true;
+	return a->kind == ArgInt && a->i->kind != SymConst && a->i->kind != SymFloatConst;
+}
+
 static void
 classify(Fold *f, Node *n)
 {
@@ -97,6 +107,9 @@ classify(Fold *f, Node *n)
 
 	if (n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Dynamic) | OP(Mutates) | OP(Hop) | OP(Sym)))
 		return;
+	for (int i = 0; i < n->narg; i++)
+		if (free_sizes(&n->arg[i]))
+			return;
 	node_operands(n, ask, &q);
 	if (!q.all || !result_fits(f, n, q.any ? q.elements : 0))
 		return;
