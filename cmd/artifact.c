@@ -169,6 +169,51 @@ call_forward(Call *c, char *why, size_t n)
 	return false;
 }
 
+/* Elements in any order of memory, from x's first on, row-major. */
+static void
+gather(const DLTensor *x, uint8_t *to)
+{
+	size_t width = x->dtype.bits / 8;
+	int64_t n = 1, idx[MaxRank] = {0};
+
+	for (int i = 0; i < x->ndim; i++)
+		n *= x->shape[i];
+	for (int64_t i = 0; i < n; i++) {
+		int64_t at = 0;
+		for (int k = 0; k < x->ndim; k++)
+			at += idx[k] * x->strides[k];
+		memcpy(to + (size_t)i * width, (uint8_t *)x->data + x->byte_offset + (size_t)at * width, width);
+		for (int k = x->ndim - 1; k >= 0 && ++idx[k] == x->shape[k]; k--)
+			idx[k] = 0;
+	}
+}
+
+DLTensor *
+call_after(const Call *c, int i)
+{
+	const fxcc_module *m = c->m;
+	const int64_t **shape = artifact_memory(((size_t)m->nin + 1) * sizeof *shape);
+	int64_t size[MaxRank], stride[MaxRank], offset = 0, bytes = c->in[i]->dtype.bits / 8;
+	DLTensor x = *c->in[i], *r;
+
+	for (int k = 0; k < m->nin; k++)
+		shape[k] = c->in[k]->shape;
+	if (m->in[i].flags & FXCC_RESHAPED && m->in_after(shape, i, &x.ndim, size, stride, &offset, NULL) == 0) {
+		x.shape = size;
+		x.strides = stride;
+		x.byte_offset += (uint64_t)(offset * bytes);
+	} else if (x.strides == NULL) {
+		x.strides = stride;
+		for (int64_t d = x.ndim, row = 1; d-- > 0; row *= x.shape[d])
+			stride[d] = row;
+	}
+	for (int d = 0; d < x.ndim; d++)
+		bytes *= x.shape[d];
+	r = artifact_tensor(x.dtype, x.ndim, x.shape, NULL, (size_t)bytes);
+	gather(&x, r->data);
+	return r;
+}
+
 /* ---- training -------------------------------------------------------------------- */
 
 bool

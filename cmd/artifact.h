@@ -26,6 +26,7 @@ DLTensor  *artifact_tensor(DLDataType, int rank, const int64_t *dim, const int64
 void       call_new(Call *, const fxcc_module *, const fxcc_pool *);
 bool       call_prepare(Call *, char *why, size_t n);  /* after in[] is set: outputs, arena, context */
 bool       call_forward(Call *, char *why, size_t n);
+DLTensor  *call_after(const Call *, int i);            /* input i as forward left it, row-major, in the sizes that it has then */
 bool       artifact_trains(const fxcc_module *);
 bool       call_train(Call *, char *why, size_t n);    /* after call_prepare: memory for backward */
 bool       call_backward(Call *, bool accumulate, char *why, size_t n);

@@ -94,27 +94,6 @@ input(const CaseTensor *t, DLDataType d)
 	return x;
 }
 
-/* What a strided tensor holds, row-major. */
-static void *
-gather(const DLTensor *x, size_t width)
-{
-	int64_t n = 1, idx[MaxRank] = {0};
-	uint8_t *out;
-
-	for (int i = 0; i < x->ndim; i++)
-		n *= x->shape[i];
-	out = artifact_memory((size_t)n * width);
-	for (int64_t i = 0; i < n; i++) {
-		int64_t at = 0;
-		for (int k = 0; k < x->ndim; k++)
-			at += idx[k] * x->strides[k];
-		memcpy(out + (size_t)i * width, (uint8_t *)x->data + (size_t)at * width, width);
-		for (int k = x->ndim - 1; k >= 0 && ++idx[k] == x->shape[k]; k--)
-			idx[k] = 0;
-	}
-	return out;
-}
-
 typedef struct Bound {
 	Call call;
 	int *portof;                   /* by input of the case: its port, -1 */
@@ -184,10 +163,10 @@ judge(Bound *b, const CaseRun *r, char *why, size_t n)
 	}
 	for (int i = 0; i < r->mutin.n; i++) {
 		const CaseWant *w = &r->mutin.v[i];
-		const DLTensor *t = w->index < r->in.n && b->portof[w->index] >= 0 ? b->call.in[b->portof[w->index]] : NULL;
-		if (t == NULL)
+		if (w->index >= r->in.n || b->portof[w->index] < 0)
 			continue;
-		if (!case_passes(w, artifact_dtype(t->dtype), t->ndim, t->shape, gather(t, t->dtype.bits / 8), r->deterministic, reason, sizeof reason)) {
+		const DLTensor *t = call_after(&b->call, b->portof[w->index]);
+		if (!case_passes(w, artifact_dtype(t->dtype), t->ndim, t->shape, t->data, r->deterministic, reason, sizeof reason)) {
 			snprintf(why, n, "mutated input %d: %s", w->index, reason);
 			return false;
 		}

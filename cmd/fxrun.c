@@ -202,8 +202,8 @@ take_outputs(Run *r, const Call *c)
 		n = take_gradients(r, c, slot, t, n);
 	rc = run_outputs(r, slot, t, n);
 	for (int i = 0; r->out && i < m->nin; i++)
-		if (m->in[i].flags & FXCC_WRITTEN) {
-			t[n] = dl_tensor(c->in[i]);
+		if (m->in[i].flags & (FXCC_WRITTEN | FXCC_RESHAPED)) {
+			t[n] = dl_tensor(call_after(c, i));
 			if (!npy_write(r->cx, arena_printf(ctx_arena(r->cx), "%s_%s.npy", r->out, m->in[i].name), &t[n++]))
 				return ExitWrong;
 		}

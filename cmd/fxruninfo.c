@@ -24,6 +24,8 @@ tensor(const char *what, const fxcc_module *m, const fxcc_tensor_info *t)
 		printf("  \"%s\"", t->fqn);
 	if (t->flags & FXCC_WRITTEN)
 		printf("  written");
+	if (t->flags & FXCC_RESHAPED)
+		printf("  reshaped");
 	if (t->flags & FXCC_ALIAS_IN && t->offset < (uint64_t)m->nin)
 		printf("  is %s", m->in[t->offset].name);
 	if (t->flags & FXCC_VIEW_IN)

@@ -278,6 +278,8 @@ port_syms(Artifact *a, const Ports *p)
 {
 	for (int i = 0; i < p->n; i++) {
 		const Type *t = p->v[i].type;
+		if (p->v[i].after)
+			port_syms(a, &(Ports){.v = p->v[i].after, .n = 1});
 		add_syms(a, t->kind == TySym ? t->sym : NULL);
 		add_syms(a, p->v[i].offset);
 		for (int d = 0; t->kind == TyTensor && d < t->rank; d++) {

@@ -122,7 +122,7 @@ describe_forward(Tab *t, Info *v)
 	for (int i = 0; i < in->n; i++) {
 		const Port *p = &in->v[i];
 		v[i] = (Info){p->name, p->fqn, p->type, p->type->kind == TySym ? FXCC_SIZE : p->kind,
-		              (p->written ? FXCC_WRITTEN : 0) | trained(a, i, NULL), 0};
+		              (p->written ? FXCC_WRITTEN : 0) | (p->after ? FXCC_RESHAPED : 0) | trained(a, i, NULL), 0};
 	}
 	infos(t, "in", v, in->n);
 	for (int i = 0; i < out->n; i++) {
@@ -241,6 +241,7 @@ tab_module(Tab *t)
 	for (int i = 0; i < COUNT(fn); i++)
 		data_fn(t->d, a->weight.n ? arena_printf(a->a, "%s_%s", p, fn[i]) : NULL);
 	data_fn(t->d, outside ? arena_printf(a->a, "%s_load", p) : NULL);
+	data_fn(t->d, tab_name(a, "in_after"));
 	data_end(t->d);
 	data_close(t->d);
 }

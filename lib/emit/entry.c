@@ -14,6 +14,8 @@ static const Wrapper wrappertab[] = {
 	 "const int64_t *const *in_shape, int64_t *const *out_shape, fxcc_error *error", Always},
 	{"out_view", "fxrt_out_view", "int32_t", true, true, "pipppp",
 	 "const int64_t *const *in_shape, int32_t out, int32_t *base, int64_t *offset, int64_t *stride, fxcc_error *error", Always},
+	{"in_after", "fxrt_in_after", "int32_t", true, true, "pippppp",
+	 "const int64_t *const *in_shape, int32_t in, int32_t *ndim, int64_t *shape, int64_t *stride, int64_t *offset, fxcc_error *error", Always},
 	{"arena_size", "fxrt_arena_size", "size_t", true, false, "p", "const int64_t *size", Always},
 	{"saved_size", "fxrt_saved_size", "size_t", true, false, "p", "const int64_t *size", Always},
 	{"init", "fxrt_init", "int32_t", true, false, "pllppp",

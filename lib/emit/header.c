@@ -49,20 +49,11 @@ kindname(int kind)
 	return kind == FXCC_PARAM ? "parameter" : kind == FXCC_BUFFER ? "buffer" : kind == FXCC_CONST ? "constant" : "input";
 }
 
-/* What an input becomes whose sizes or strides the program changes; NULL. */
-static const Type *
-changed_type(const Artifact *a, const Port *p)
+static void
+strides(Artifact *a, Text *t, const Type *y)
 {
-	const Meta *m = a->mod->meta;
-
-	for (int i = 0, n = 0; m && i < a->mod->in.n; i++) {
-		if (a->mod->in.v[i].val == NULL)
-			continue;
-		if (i == p->index)
-			return n < m->in.n && m->in.v[n].metadata ? m->in.v[n].type : NULL;
-		n++;
-	}
-	return NULL;
+	for (int d = 0; d < y->rank; d++)
+		text_add(t, "%s%s", d ? ", " : "", sym_str(a->cx, type_stride(a->cx, y, d)));
 }
 
 static void
@@ -74,14 +65,16 @@ input_notes(Artifact *a, Text *t, const Port *p)
 	if (p->written)
 		text_add(t, " *   %s is %s%s%smutated in place: forward leaves it as PyTorch would\n", p->name,
 		         p->kind == FXCC_USER ? "" : kindname(p->kind), p->kind == FXCC_USER ? "" : " ", p->kind == FXCC_USER || !p->fqn ? "" : arena_printf(a->a, "%s, ", p->fqn));
-	if (changed_type(a, p))
-		text_add(t, " *   %s is %s after forward: its memory stays, whoever called takes the new sizes and strides\n", p->name,
-		         type_str(a->cx, changed_type(a, p)));
+	if (p->after) {
+		text_add(t, " *   %s is %s after forward, from element %s, strides [", p->name,
+		         type_str(a->cx, type_tensor(a->cx, p->after->type->dt, p->after->type->rank, p->after->type->dim)), sym_str(a->cx, p->after->offset));
+		strides(a, t, p->after->type);
+		text_add(t, "]: its memory stays, the caller's tensor takes these (module()->in_after)\n");
+	}
 	if (p->type->kind == TyTensor && p->type->stride && p->type->rank > 1) {
-		Text s = {.arena = a->a};
-		for (int d = 0; d < p->type->rank; d++)
-			text_add(&s, "%s%s", d ? ", " : "", sym_str(a->cx, p->type->stride[d]));
-		text_add(t, " *   %s has strides [%s] (elements)\n", p->name, s.s);
+		text_add(t, " *   %s has strides [", p->name);
+		strides(a, t, p->type);
+		text_add(t, "] (elements)\n");
 	}
 }
 
@@ -93,8 +86,7 @@ view_note(Artifact *a, Text *t, const Port *p)
 
 	text_add(t, " *   %s owns no memory: it is a view of %s%s, from element %s, strides [", p->name, p->viewof == FxrtViewState ? "state " : "", base,
 	         sym_str(a->cx, p->offset));
-	for (int d = 0; d < p->type->rank; d++)
-		text_add(t, "%s%s", d ? ", " : "", sym_str(a->cx, type_stride(a->cx, p->type, d)));
+	strides(a, t, p->type);
 	text_add(t, "]; it is copied if memory is given, NULL: not\n");
 }
 

@@ -198,13 +198,26 @@ artifact_kept(const Artifact *a, const Input *in)
 	return -1;
 }
 
+/* t_, squeeze_, resize_: the program changes sizes and strides of the caller's tensor. */
+static Port *
+after(Artifact *a, const Meta *m, int placeholder, int port)
+{
+	const InMeta *in = m && placeholder < m->in.n ? &m->in.v[placeholder] : NULL;
+
+	if (in == NULL || in->type == NULL)
+		return NULL;
+	return arena_dup(a->a, &(Port){.name = "", .type = in->type, .alias = -1, .viewof = FxrtViewIn, .base = port, .offset = in->offset}, sizeof(Port));
+}
+
 static void
 ports_in(Artifact *a, Entry *e)
 {
 	Module *m = e->mod;
+	int placeholder = -1;
 
 	for (int i = 0; i < m->in.n; i++) {
 		const Input *in = &m->in.v[i];
+		placeholder += in->val != NULL;
 		if (!isport(in))
 			continue;
 		Str name = c_identifier(a->cx, in->argname ? in->argname : in->name);
@@ -212,7 +225,8 @@ ports_in(Artifact *a, Entry *e)
 			name = intern_printf(a->cx, "g_%s", c_identifier(a->cx, in->target));
 		name = unique(a, e, name);
 		vec_push(a->a, &e->in, (Port){.name = name, .fqn = in->target, .type = in->val->type, .kind = inkind(in->kind), .index = i, .alias = -1,
-		                              .written = in->kind != InTangent && input_written(m, in)});
+		                              .written = in->kind != InTangent && input_written(m, in),
+		                              .after = e->kind == FxrtForward ? after(a, m->meta, placeholder, e->in.n) : NULL});
 	}
 }
 

@@ -286,11 +286,11 @@ strided(const Port *p, bool out)
 	return p->type->kind == TyTensor && p->type->rank && !out && p->kind != FXCC_TANGENT && p->type->stride;
 }
 
+/* The lists of sizes and strides of port i have the names kind+"dim"+i ... */
 static void
-put_port(Tab *t, const Port *p, int i, bool out)
+put_port(Tab *t, const Port *p, const char *kind, int i, bool out)
 {
 	bool tensor = p->type->kind == TyTensor;
-	const char *kind = out ? "out" : "in";
 
 	data_begin(t->d);
 	data_str(t->d, p->name);
@@ -305,9 +305,28 @@ put_port(Tab *t, const Port *p, int i, bool out)
 	data_int(t->d, 32, p->optional);
 	data_int(t->d, 32, p->viewof);
 	data_int(t->d, 32, p->base);
-	data_ptr(t->d, p->viewof && p->type->rank ? tab_ename(t, arena_printf(t->a->a, "view%d", i)) : NULL, 0);
+	data_ptr(t->d, p->viewof && p->type->rank ? tab_ename(t, arena_printf(t->a->a, "%sview%d", kind, i)) : NULL, 0);
 	tab_expr(t, p->viewof ? p->offset : NULL);
+	data_ptr(t->d, p->after ? tab_ename(t, arena_printf(t->a->a, "after%d", i)) : NULL, 0);
 	data_end(t->d);
+}
+
+static void
+port_lists(Tab *t, const Port *p, const char *kind, int i, bool out)
+{
+	const Type *y = p->type;
+
+	if (y->kind != TyTensor || y->rank == 0)
+		return;
+	tab_exprs(t, arena_printf(t->a->a, "%sdim%d", kind, i), y->dim, y->rank);
+	if (p->viewof) {
+		const Sym **stride = NEWN(t->a->a, const Sym *, y->rank);
+		for (int d = 0; d < y->rank; d++)
+			stride[d] = type_stride(t->a->cx, y, d);
+		tab_exprs(t, arena_printf(t->a->a, "%sview%d", kind, i), stride, y->rank);
+	}
+	if (strided(p, out))
+		tab_exprs(t, arena_printf(t->a->a, "%sstride%d", kind, i), y->stride, y->rank);
 }
 
 static void
@@ -317,22 +336,17 @@ ports(Tab *t, bool out)
 	const char *kind = out ? "out" : "in";
 
 	for (int i = 0; i < p->n; i++) {
-		const Type *y = p->v[i].type;
-		if (y->kind != TyTensor || y->rank == 0)
+		port_lists(t, &p->v[i], kind, i, out);
+		if (p->v[i].after == NULL)
 			continue;
-		tab_exprs(t, arena_printf(t->a->a, "%sdim%d", kind, i), y->dim, y->rank);
-		if (p->v[i].viewof) {
-			const Sym **stride = NEWN(t->a->a, const Sym *, y->rank);
-			for (int d = 0; d < y->rank; d++)
-				stride[d] = type_stride(t->a->cx, y, d);
-			tab_exprs(t, arena_printf(t->a->a, "view%d", i), stride, y->rank);
-		}
-		if (strided(&p->v[i], out))
-			tab_exprs(t, arena_printf(t->a->a, "%sstride%d", kind, i), y->stride, y->rank);
+		port_lists(t, p->v[i].after, "after", i, true);
+		data_open(t->d, "fxrt_port", tab_ename(t, arena_printf(t->a->a, "after%d", i)), 1, DataConst);
+		put_port(t, p->v[i].after, "after", i, true);
+		data_close(t->d);
 	}
 	data_open(t->d, "fxrt_port", tab_ename(t, arena_printf(t->a->a, "%ss", kind)), p->n, DataConst);
 	for (int i = 0; i < p->n; i++)
-		put_port(t, &p->v[i], i, out);
+		put_port(t, &p->v[i], kind, i, out);
 	data_close(t->d);
 }
 

@@ -18,6 +18,7 @@ typedef struct Port {
 	bool optional;                 /* a gradient */
 	int  viewof, base;             /* output without memory: FxrtViewIn ..., and which */
 	const Sym *offset;             /* ... elements from its start; strides: type's */
+	struct Port *after;            /* input: what the caller's tensor becomes, a view of itself; NULL: what it was */
 	int  nth;                      /* output: which of the user's ... */
 	bool onlybase;                 /* ... or of the intermediates that others are views of */
 } Port;

@@ -200,7 +200,10 @@ fun_inmeta(Fun *f, const Input *in, const Tens *t, InMeta *r)
 	r->nograd = a->version > 0 && a->nograd == a->version;
 	r->leaf = !in->nonleaf;
 	r->grad = tens_grad(t);
-	r->type = r->metadata ? t->is->type : NULL;
+	if (r->metadata && !t->replaced) {
+		r->type = t->is->type;
+		r->offset = sym_sub(f->cx, t->is->offset, t->was->offset);
+	}
 	r->kind = mutation(f->mod, r);
 	if (r->storage && r->kind != MutatedInGraph && f->mod->keepmut) {
 		error(f->cx, in->val->def->loc, "set_ on the input %s, which is also written or requires a gradient, is not supported",

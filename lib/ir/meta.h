@@ -25,7 +25,8 @@ typedef struct InMeta {
 	bool hidden;                    /* every write was out of autograd's sight (detach, .data) */
 	bool nograd;                    /* every write happened under no_grad */
 	bool leaf, grad;
-	const Type *type;               /* metadata: what the caller's tensor becomes, else NULL */
+	const Type *type;               /* metadata, without set_: what the caller's tensor becomes, else NULL ... */
+	const Sym *offset;              /* ... in elements from the start of its memory */
 } InMeta;
 
 typedef struct OutMeta {

@@ -80,6 +80,7 @@ typedef struct fxrt_port {
 	int32_t viewof, base;          /* output: no memory of its own, of which input, state or output it is a view */
 	const int64_t *const *vstride; /* ... in elements */
 	const int64_t *voffset;
+	const struct fxrt_port *after; /* input: what the caller's tensor becomes, a view of it; NULL: what it was */
 } fxrt_port;
 
 typedef struct fxrt_guard { const int64_t *expr; const char *text; } fxrt_guard;
@@ -221,6 +222,7 @@ void    fxrt_copy_views(fxrt_run *);
 void    fxrt_set_views(fxrt_run *, DLTensor *const *out);
 int     fxrt_check_view(fxrt_run *, int i, const DLTensor *);
 int32_t fxrt_out_view(const fxrt_model *, const int64_t *const *in, int32_t out, int32_t *base, int64_t *offset, int64_t *stride, fxcc_error *);
+int32_t fxrt_in_after(const fxrt_model *, const int64_t *const *shape, int32_t in, int32_t *ndim, int64_t *size, int64_t *stride, int64_t *offset, fxcc_error *);
 /* forward.c */
 unsigned char *fxrt_weights_at(const fxrt_model *, int copy);
 int  fxrt_weights_enter(fxrt_run *);

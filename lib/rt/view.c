@@ -96,20 +96,46 @@ fxrt_set_views(fxrt_run *r, DLTensor *const *out)
 	}
 }
 
+/* First element and strides, in elements. */
+static int32_t
+describe(const fxrt_port *p, const int64_t *sym, int64_t *offset, int64_t *stride, fxcc_error *e)
+{
+	int bad = 0;
+
+	*offset = fxrt_eval(p->voffset, sym, &bad);
+	for (int d = 0; d < p->rank; d++)
+		stride[d] = fxrt_eval(p->vstride[d], sym, &bad);
+	return bad ? fxrt_fail(e, FXCC_ESHAPE, NULL, "a size overflows") : 0;
+}
+
 int32_t
 fxrt_out_view(const fxrt_model *m, const int64_t *const *in, int32_t out, int32_t *base, int64_t *offset, int64_t *stride, fxcc_error *e)
 {
 	const fxrt_port *p = out >= 0 && out < m->entry->nout ? &m->entry->out[out] : NULL;
 	int64_t sym[FxrtMaxSym];
-	int rc = fxrt_bind_shapes(m, in, sym, e), bad = 0;
+	int rc = fxrt_bind_shapes(m, in, sym, e);
 
 	if (rc)
 		return rc;
 	if (p == NULL || !p->viewof)
 		return fxrt_fail(e, FXCC_EARG, NULL, "output %d is no view", out);
 	*base = p->base;
-	*offset = fxrt_eval(p->voffset, sym, &bad);
+	return describe(p, sym, offset, stride, e);
+}
+
+int32_t
+fxrt_in_after(const fxrt_model *m, const int64_t *const *shape, int32_t in, int32_t *ndim, int64_t *size, int64_t *stride, int64_t *offset, fxcc_error *e)
+{
+	const fxrt_port *p = in >= 0 && in < m->entry->nin ? m->entry->in[in].after : NULL;
+	int64_t sym[FxrtMaxSym];
+	int rc = fxrt_bind_shapes(m, shape, sym, e), bad = 0;
+
+	if (rc)
+		return rc;
+	if (p == NULL)
+		return fxrt_fail(e, FXCC_EARG, NULL, "input %d keeps its sizes", in);
+	*ndim = p->rank;
 	for (int d = 0; d < p->rank; d++)
-		stride[d] = fxrt_eval(p->vstride[d], sym, &bad);
-	return bad ? fxrt_fail(e, FXCC_ESHAPE, NULL, "a size overflows") : 0;
+		size[d] = fxrt_eval(p->dim[d], sym, &bad);
+	return bad ? fxrt_fail(e, FXCC_ESHAPE, NULL, "a size overflows") : describe(p, sym, offset, stride, e);
 }
