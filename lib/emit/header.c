@@ -43,12 +43,6 @@ summary(Artifact *a, Text *t)
 		text_add(t, " *     %s\n", a->mod->guard.v[i].text ? a->mod->guard.v[i].text : sym_str(a->cx, a->mod->guard.v[i].cond));
 }
 
-static const char *
-kindname(int kind)
-{
-	return kind == FXCC_PARAM ? "parameter" : kind == FXCC_BUFFER ? "buffer" : kind == FXCC_CONST ? "constant" : "input";
-}
-
 static void
 strides(Artifact *a, Text *t, const Type *y)
 {
@@ -57,14 +51,15 @@ strides(Artifact *a, Text *t, const Type *y)
 }
 
 static void
-input_notes(Artifact *a, Text *t, const Port *p)
+input_notes(Artifact *a, Text *t, const Port *p, int i)
 {
-	if (p->kind != FXCC_USER && p->fqn)
-		text_add(t, " *   %s is %s %s, given at run time%s\n", p->name, kindname(p->kind), p->fqn,
-		         a->kept.n && artifact_kept(a, &a->mod->in.v[p->index]) >= 0 ? "; backward reads it where forward did" : "");
-	if (p->written)
-		text_add(t, " *   %s is %s%s%smutated in place: forward leaves it as PyTorch would\n", p->name,
-		         p->kind == FXCC_USER ? "" : kindname(p->kind), p->kind == FXCC_USER ? "" : " ", p->kind == FXCC_USER || !p->fqn ? "" : arena_printf(a->a, "%s, ", p->fqn));
+	Str what = descr_input(a, p);
+	bool given = p->kind != FXCC_USER, kept = given && a->kept.n && artifact_kept(a, &a->mod->in.v[p->index]) >= 0;
+
+	if (given || p->written || strncmp(what, "input ", 6) != 0)
+		text_add(t, " *   in[%d] %s is %s%s%s%s\n", i, p->name, what, given ? ", given at run time" : "",
+		         kept ? ", which backward reads where forward did" : "",
+		         p->written ? ", mutated in place: forward leaves it as PyTorch would" : "");
 	if (p->after) {
 		text_add(t, " *   %s is %s after forward, from element %s, strides [", p->name,
 		         type_str(a->cx, type_tensor(a->cx, p->after->type->dt, p->after->type->rank, p->after->type->dim)), sym_str(a->cx, p->after->offset));
@@ -120,21 +115,21 @@ notes(Artifact *a, Text *t)
 	const Ports *in = &a->entry[0].in, *out = &a->entry[0].out;
 
 	for (int i = 0; i < in->n; i++)
-		input_notes(a, t, &in->v[i]);
+		input_notes(a, t, &in->v[i], i);
 	for (int i = 0; a->mod->meta && i < a->mod->meta->lies.n; i++) {
 		const Lies *s = &a->mod->meta->lies.v[i];
 		text_add(t, " *   %s lies in %s, from element %lld\n", s->name, s->in, (long long)s->offset);
 	}
 	for (int i = 0; i < a->state.n; i++) {
 		const State *s = &a->state.v[i];
-		text_add(t, " *   %s %s: %s%s, kept in the context (%s at byte %llu)\n", kindname(s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER),
+		text_add(t, " *   %s %s: %s%s, kept in the context (%s at byte %llu)\n", descr_kind(s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER),
 		         s->fqn ? s->fqn : s->name, type_str(a->cx, s->in->val->type), s->written ? ", mutated in place by forward" : "",
 		         s->name, (unsigned long long)s->offset);
 	}
 	for (int i = 0; i < a->weight.n; i++) {
 		const State *s = &a->weight.v[i];
 		text_add(t, i < a->nplain ? " *   %s %s: %s, can be replaced\n" : " *   %s %s: %s, folded from weights that can be replaced\n",
-		         kindname(i >= a->nplain ? FXCC_CONST : s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER), s->fqn ? s->fqn : s->name,
+		         descr_kind(i >= a->nplain ? FXCC_CONST : s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER), s->fqn ? s->fqn : s->name,
 		         type_str(a->cx, s->in->val->type));
 	}
 	constants(a, t);
@@ -159,16 +154,15 @@ train_notes(Artifact *a, Text *t)
 	list(a, t, &b->out);
 	text_add(t, ")\n");
 	for (int i = 0; i < b->in.n; i++)
-		text_add(t, " *   %s is the tangent of %s; NULL: %s\n", b->in.v[i].name, b->in.v[i].fqn ? b->in.v[i].fqn : "an output",
+		text_add(t, " *   %s is tangent(%s); NULL: %s\n", b->in.v[i].name, b->in.v[i].fqn ? b->in.v[i].fqn : "an output",
 		         b->in.v[i].absent == FxrtOne ? "1" : "zeros");
 	for (int i = 0; i < b->out.n; i++) {
 		const Port *p = &b->out.v[i];
-		text_add(t, " *   %s is the gradient of %s %s\n", p->name, p->alias < 0 ? "parameter" : kindname(a->entry[0].in.v[p->alias].kind),
-		         p->fqn ? p->fqn : "?");
+		text_add(t, " *   %s is %s\n", p->name, descr_gradient(a, p));
 	}
 	text_add(t, " * saved: %s bytes, valid for this build alone\n", sym_str(a->cx, a->savedsize));
 	for (int i = 0; i < a->saved.n; i++)
-		text_add(t, " *   at %s: %s: %s%s\n", sym_str(a->cx, a->saved.v[i].offset), a->saved.v[i].name, type_str(a->cx, a->saved.v[i].type),
+		text_add(t, " *   at %s: saved(%s): %s%s\n", sym_str(a->cx, a->saved.v[i].offset), a->saved.v[i].name, type_str(a->cx, a->saved.v[i].type),
 		         a->saved.v[i].donated ? ", donated" : "");
 	if (a->donates)
 		text_add(t, " *   backward may overwrite what is donated: one backward for each forward (-fno-donate: any number)\n");

@@ -105,4 +105,8 @@ bool  port_issize(const Port *);
 const char *size_ctype(const Sym *);                   /* "int64_t", "double" */
 Str   c_identifier(Ctx *, const char *);
 const char *artifact_target(const Artifact *);
+/* descr.c */
+Str descr_kind(int kind);                          /* FXCC_PARAM: "param" */
+Str descr_input(Artifact *, const Port *);         /* "buffer bn.running_mean" */
+Str descr_gradient(Artifact *, const Port *);      /* "grad(param l.weight)" */
 #endif
