@@ -232,7 +232,7 @@ print(Printer *p, KRef r, bool parallel)
 	case KCast:   e = cast(p, ref(p, i->a), p->k->ins.v[i->a].dt, i->dt); break;
 	case KBits:   e = bits(p, i); break;
 	case KRandom: e = arena_printf(p->t->arena, "fxrt_k_philox(%s, %s, %lldu)", ref(p, i->a), i->b ? ref(p, i->b) : "0", (long long)i->i); break;
-	case KSplat: case KReduce: case KLane: e = ref(p, i->a); break;
+	case KSplat: case KReduce: case KLane: case KZip: e = ref(p, i->a); break;
 	case KIota:   e = "0"; break;
 	case KNop: case KConst: case KPrefetch: case NKop: return;
 	}

@@ -308,6 +308,17 @@ size(Gen *g, const KIns *i)
 }
 
 static V
+zip(Gen *g, const KIns *i)
+{
+	V lane[64];
+	int first = i->i ? i->lanes / 2 : 0;
+
+	for (int l = 0; l < i->lanes; l++)
+		lane[l] = ll_iconst(g, 32, 1, first + l / 2 + (l % 2 ? i->lanes : 0));
+	return LLVMBuildShuffleVector(g->b, g->val[i->a], g->val[i->b], LLVMConstVector(lane, i->lanes), "");
+}
+
+static V
 scalar(Gen *g, const KIns *i)
 {
 	const KIns *first = &g->k->ins.v[i->a];
@@ -342,6 +353,7 @@ print(Gen *g, KRef r)
 	case KIota:   g->val[r] = iota(g, i); break;
 	case KReduce: g->val[r] = ll_reduce(g, i->sub, i->dt, a->lanes, g->val[i->a]); break;
 	case KLane:   g->val[r] = LLVMBuildExtractElement(g->b, g->val[i->a], ll_iconst(g, 32, 1, i->i), ""); break;
+	case KZip:    g->val[r] = zip(g, i); break;
 	case KRandom: g->val[r] = ll_random(g, g->val[i->a], i->b ? g->val[i->b] : NULL, i->i, i->lanes); break;
 	case KPrefetch: case KNop: case NKop: break;
 	}

@@ -24,7 +24,7 @@
  */
 #include "lower/contract.h"
 
-enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 256, DotRows = 96 };
+enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 256, DotRows = 96, ShareRows = 64, RowTasks = 16 };
 
 /* ---- finding ------------------------------------------------------------------------ */
 
@@ -361,8 +361,8 @@ direct(Contraction *c)
 }
 
 /* Do neighbours along the last k lie side by side in e? */
-static bool
-alongk(Contraction *c, const Ex *e)
+bool
+contract_alongk(Contraction *c, const Ex *e)
 {
 	const Ex *l = contract_load(e);
 	const Sym *k, *rest;
@@ -380,7 +380,7 @@ dots(Contraction *c)
 		return false;
 	if (contract_const(c->kext[c->nk - 1], &k) && k < 4 * c->W)
 		return false;
-	return alongk(c, c->A) && alongk(c, c->B);
+	return contract_alongk(c, c->A) && contract_alongk(c, c->B);
 }
 
 /* Does a block of B for all of K not stay in the cache? */
@@ -484,6 +484,91 @@ blocksize(Contraction *c)
 	return true;
 }
 
+/* ---- large products --------------------------------------------------------------------------- */
+
+static int64_t
+lcm(int64_t a, int64_t b)
+{
+	int64_t x = a, y = b;
+
+	while (y) {
+		int64_t t = x % y;
+		x = y;
+		y = t;
+	}
+	return a / x * b;
+}
+
+/* Is the product large enough for panels made by kernels of their own? */
+static bool
+large(Contraction *c)
+{
+	int64_t N, K, M = contract_extent(c->M);
+
+	if (c->W < 4 || c->nn != 1 || c->no || !c->m || (c->bform != BBlock && c->bform != BDirect) || longk(c))
+		return false;
+	if (!contract_const(c->N, &N) || !contract_const(c->K, &K))
+		return false;
+	return M >= ShareRows && K >= ShareRows && N >= ShareRows && M * N * K >= 1 << 20;
+}
+
+/* The tile that needs least time: an iteration of k costs its products and a little more;
+ * those of a few sums wait for each other. */
+static void
+sharedtile(Contraction *c, bool packrows)
+{
+	int64_t M = contract_extent(c->M), N = contract_extent(c->N), best = INT64_MAX, cost;
+
+	for (int nv = 1; nv <= 4; nv++)
+		for (int mr = 16; mr >= 4; mr--) {
+			int64_t sums = mr * nv, nr = nv * c->W;
+			if (sums + nv + 1 > c->lo->opt.target->nreg || (packrows && lcm(mr, c->W) > 3 * c->W))
+				continue;
+			cost = (M + mr - 1) / mr * ((N + nr - 1) / nr) * ((sums < 10 ? 10 : sums) * 10 + 8 + 2 * mr + 2 * nv);
+			if (cost >= best)
+				continue;
+			best = cost;
+			c->MR = mr;
+			c->NV = nv;
+		}
+	c->NR = c->NV * c->W;
+}
+
+/* B, and A where it does not lie along k, as panels that all tasks share. */
+static void
+share(Contraction *c)
+{
+	bool rows = c->aform == ADirect && !contract_alongk(c, c->A);
+
+	sharedtile(c, rows);
+	c->PB = c->NR;
+	if (rows) {
+		c->PA = (int)lcm(c->MR, c->W);
+		c->apack = panel_kernel(c, true);
+		c->aform = APacked;
+	} else if (c->aform == APacked) {
+		tilerows(c);
+	}
+	c->bpack = panel_kernel(c, false);
+	c->bform = BPacked;
+}
+
+/* Tiles of rows as tasks: there are enough of them, and each stays in the first cache while
+ * panels of B pass by. */
+static void
+byrows(Contraction *c)
+{
+	int64_t K, most, NT = contract_extent(c->NT);
+
+	c->byrows = c->bform == BPacked && contract_extent(c->MT) >= RowTasks;
+	if (!contract_const(c->K, &K))
+		K = 512;
+	most = c->lo->opt.target->l2 * 3 / 4 / (K * c->NR * dtypeinfo[c->dt].bytes);
+	most = most < 1 ? 1 : most;
+	most = (NT + most - 1) / most;
+	c->NP = c->byrows ? (NT + most - 1) / most : c->NP;
+}
+
 /* How A and B are read; false: plain loops do better. */
 static bool
 forms(Contraction *c)
@@ -510,7 +595,9 @@ forms(Contraction *c)
 	}
 	if (c->bform == BBlock && few)
 		return false;
-	if (c->bform != BRows) {
+	if (large(c)) {
+		share(c);
+	} else if (c->bform != BRows) {
 		tilerows(c);
 		tilecolumns(c);
 	}
@@ -518,6 +605,7 @@ forms(Contraction *c)
 		return false;
 	c->MT = sym_ceildiv(c->lo->cx, c->M, sym_const(c->lo->cx, c->MR));
 	c->NT = sym_ceildiv(c->lo->cx, c->N, sym_const(c->lo->cx, c->NR));
+	byrows(c);
 	return true;
 }
 

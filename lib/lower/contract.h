@@ -10,11 +10,11 @@
 #define CONTRACT_H
 #include "lower/lower.h"
 
-enum bform { BPacked,       /* constant: panels [o.., n/PB][k][PB] made when compiling */
+enum bform { BPacked,       /* panels [o.., n/PB][k][PB]: of a constant, made when compiling; else by a kernel before (panel.c) */
              BBlock,        /* panels of a block of columns, packed as the kernel runs */
              BDirect,       /* read where it lies: n moves by one */
              BRows };       /* read where it lies, as is A: k moves by one, vectors run along it */
-enum aform { APacked,       /* constant: panels [o.., m/PA][k][PA] */
+enum aform { APacked,       /* the same: [o.., m/PA][k][PA] */
              ADirect };     /* read where it lies */
 
 typedef struct Contraction {
@@ -45,14 +45,18 @@ typedef struct Contraction {
 	const Sym *kp, *KP;              /* number of the piece, how many */
 	enum aform aform;
 	enum bform bform;
-	int64_t NP;                      /* BBlock: panels to a block */
+	bool   byrows;                   /* BPacked: tasks are tiles of rows, of which each meets NP panels */
+	int64_t NP;                      /* panels to a block */
 	const Sym *MT, *NT;              /* tiles of rows, panels of columns */
 	Packed *apack, *bpack;
+	Made   made[MaxMade];            /* the kernels, in order */
+	int    nmade;
 	int    ao[MaxRank], nao, bo[MaxRank], nbo;   /* which o A, B depend on: outer dimensions of packs */
 	/* While writing */
 	int    tilebuf, blockbuf, linebuf, partbuf;
 	Val   *tile, *part;
 	const Sym *mt, *jp, *jl;         /* row tile; panel in all, panel in the block */
+	const Sym *row0;                 /* first row of the tile, if that is not mt*MR: the last tile begins where it ends with M */
 	const Sym *flat;                 /* k as one variable */
 	int64_t line;                    /* elements of the line buffer */
 } Contraction;
@@ -64,8 +68,12 @@ const Sym *contract_plus(Contraction *, const Sym *, const Sym *);
 const Sym *contract_loopvar(Contraction *, const char *stem, const Sym *extent);   /* a fresh variable of a loop */
 bool contract_const(const Sym *, int64_t *);
 const Ex *contract_load(const Ex *);                        /* the load below casts, or NULL */
+bool contract_alongk(Contraction *, const Ex *);            /* neighbours along the last k lie side by side */
 const Ex *contract_replaced(Ctx *, const Ex *, const Ex *what, const Ex *with);
 int64_t contract_extent(const Sym *);                       /* large if not known */
+
+/* panel.c */
+Packed *panel_kernel(Contraction *, bool rows);             /* A or B as panels */
 
 /* pack.c */
 bool pack_const(Contraction *, bool rows, Packed **out);   /* false: not a constant that can be packed */

@@ -39,6 +39,7 @@ enum kop {
 	KIota,       /* 0, 1, 2 ... lanes-1 as dt */
 	KReduce,     /* sub = enum fold (not Arg*): all lanes of a to one scalar */
 	KLane,       /* lane i of a */
+	KZip,        /* lanes of a and b in turn: of their lower halves (i = 0) or the upper ones (1) */
 	KRandom,     /* u32 of philox4x32-10(key = seed, counter = a (i64), stream i) */
 	KPrefetch,   /* buf, a */
 	NKop

@@ -104,6 +104,7 @@ simple(Machine *m, KRef r, const KIns *i)
 		case KSplat: d[l] = a[0]; break;
 		case KIota:  d[l] = dt_int(i->dt) ? (Num){.i = l} : (Num){.f = l}; break;
 		case KLane:  d[l] = a[i->i]; break;
+		case KZip:   d[l] = (l % 2 ? lanes(m, i->b) : a)[(i->i * i->lanes + l) / 2]; break;
 		case KLoad:
 			d[l] = (Num){0};
 			if (!i->b || lanes(m, i->b)[l].i)

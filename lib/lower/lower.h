@@ -79,10 +79,11 @@ typedef struct Group {
 typedef struct Groups { VEC(Group *) v; } Groups;
 bool group_roots(Lower *, Groups *);
 
-/* Constant bytes that a kernel reads and no weight holds: def is NULL. */
+/* Elements in another order than any weight or value has them: val.def is NULL. */
 typedef struct Packed {
 	Val   val;                       /* first: a Val * of a Gen may be one of these */
-	const uint8_t *data;
+	const uint8_t *data;             /* NULL: a kernel of the contraction makes them */
+	int   buf;                       /* ... and this is the number of the buffer + 1 */
 } Packed;
 
 /* ---- gen.c: expressions to instructions ------------------------------------- */
@@ -190,7 +191,9 @@ Kernel *scatter_kernel(Lower *, Root *, Gen **gen);
 
 /* contract.c: false: not such a thing, or not worth it (nothing written) */
 bool  contract_find(Lower *, Root *);
-Kernel *contract_kernel(Lower *, Group *, Gen **gen);   /* NULL: write it as plain loops */
+typedef struct Made { Kernel *k; Gen *g; } Made;
+enum { MaxMade = 3 };
+int   contract_kernels(Lower *, Group *, Made[MaxMade]);    /* how many, in order; 0: write it as plain loops */
 
 /* reinplace.c: v, the new value of leaf, may be computed where leaf lies. */
 bool  reinplace(Lower *, const Groups *, Val *v, Val *leaf);

@@ -112,6 +112,20 @@ kernelparam(Kernel *k, int i)
 			return &k->buf.v[b];
 }
 
+/* Panels: bytes made when compiling, or memory that two kernels of a contraction share. */
+static int
+packedbuf(Planning *w, Packed *p)
+{
+	Buf b = {.name = p->val.name, .home = p->data ? HomeConst : HomeArena, .dt = p->val.type->dt,
+	         .count = type_numel(w->lo->cx, p->val.type), .data = p->data};
+
+	if (p->data)
+		return plan_addbuf(w, b);
+	if (!p->buf)
+		p->buf = 1 + plan_addbuf(w, b);
+	return p->buf - 1;
+}
+
 static bool
 kernelstep(Planning *w, Kernel *k, Gen *g)
 {
@@ -129,10 +143,8 @@ kernelstep(Planning *w, Kernel *k, Gen *g)
 		} else if (g->bufs.v[i] == w->lo->fault) {
 			buf[n] = plan_addbuf(w, (Buf){.name = w->lo->fault->name, .home = HomeFault, .dt = w->lo->fault->type->dt,
 			                         .count = type_numel(w->lo->cx, w->lo->fault->type)});
-		} else if (g->bufs.v[i]->def == NULL) {        /* packed bytes that contract.c made */
-			const Packed *p = (const Packed *)g->bufs.v[i];
-			buf[n] = plan_addbuf(w, (Buf){.name = p->val.name, .home = HomeConst, .dt = p->val.type->dt,
-			                         .count = type_numel(w->lo->cx, p->val.type), .data = p->data});
+		} else if (g->bufs.v[i]->def == NULL) {
+			buf[n] = packedbuf(w, (Packed *)g->bufs.v[i]);
 		} else {
 			buf[n] = plan_bufof(w, g->bufs.v[i]);
 		}
@@ -145,6 +157,15 @@ kernelstep(Planning *w, Kernel *k, Gen *g)
 			if (i != j && buf[i] == buf[j])         /* written in place */
 				kernelparam(k, i)->alias = true;
 	plan_setbufs(w, s, buf, n);
+	return true;
+}
+
+static bool
+kernelsteps(Planning *w, const Made *made, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!kernelstep(w, made[i].k, made[i].g))
+			return false;
 	return true;
 }
 
@@ -308,6 +329,8 @@ groupstep(Planning *w, Group *gr)
 	Root *r = gr->mem.v[0].root;
 	Gen *g = NULL;
 	Kernel *k = NULL;
+	Made made[MaxMade];
+	int n;
 
 	switch (r->low.kind) {
 	case LowExtern:
@@ -317,10 +340,9 @@ groupstep(Planning *w, Group *gr)
 	case LowScan:    k = scan_kernel(w->lo, r, &g); break;
 	case LowScatter: k = scatter_kernel(w->lo, r, &g); break;
 	default:
-		if (r->contraction)
-			k = contract_kernel(w->lo, gr, &g);
-		if (!k)
-			k = nest_kernel(w->lo, gr, &g);
+		if (r->contraction && (n = contract_kernels(w->lo, gr, made)))
+			return kernelsteps(w, made, n);
+		k = nest_kernel(w->lo, gr, &g);
 	}
 	return kernelstep(w, k, g);
 }

@@ -97,7 +97,7 @@ value(Printer *p, KRef r, const KIns *i)
 {
 	static const char *const name[NKop] = {
 		[KVar] = "var", [KGet] = "get", [KCast] = "cast", [KBits] = "bits", [KSplat] = "splat",
-		[KIota] = "iota", [KLane] = "lane", [KRandom] = "random",
+		[KIota] = "iota", [KLane] = "lane", [KZip] = "zip", [KRandom] = "random",
 	};
 
 	text_add(p->t, "%%%u = %s ", r, typename(p, i));
@@ -111,7 +111,7 @@ value(Printer *p, KRef r, const KIns *i)
 		text_add(p->t, "%s", name[i->op] ? name[i->op] : "?");
 	}
 	operands(p, i);
-	if (i->op == KLane || i->op == KRandom)
+	if (i->op == KLane || i->op == KZip || i->op == KRandom)
 		text_add(p->t, ", %lld", (long long)i->i);
 }
 

@@ -4,6 +4,8 @@
  */
 #include "lower/contract.h"
 
+enum { WorkerFlops = 1 << 18 };
+
 /* ---- the tile -------------------------------------------------------------------------------- */
 
 const Sym *
@@ -129,17 +131,44 @@ kloops(Contraction *c, int level, const KRef *acc, const Sym *const *row)
 	gen_end(g, loop);
 }
 
+/* Where the last tile begins: earlier than the others would have it, so that all have the same rows. */
+static void
+openrows(Contraction *c)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	int64_t M;
+
+	if (c->aform == APacked || c->pieces || !contract_const(c->M, &M) || M < c->MR || M % c->MR == 0)
+		return;
+	c->row0 = sym_fresh(cx, "m", 0, INT64_MAX);
+	gen_bind(g, c->row0, gen_op(g, ScMin, DtI64, gen_sym(g, contract_times(c, c->mt, c->MR)), gen_int(g, DtI64, M - c->MR), 0));
+}
+
+static void
+closerows(Contraction *c)
+{
+	if (c->row0)
+		gen_unbind(c->g, c->row0);
+	c->row0 = NULL;
+}
+
+static const Sym *
+firstrow(Contraction *c)
+{
+	return c->row0 ? c->row0 : contract_times(c, c->mt, c->MR);
+}
+
 /* The rows that this tile reads: beyond the last, the last again. */
 static void
 rows(Contraction *c, const Sym **row)
 {
 	Gen *g = c->g;
 	Ctx *cx = c->lo->cx;
-	const Sym *first = contract_times(c, c->mt, c->MR);
-	bool whole = sym_divides(cx, sym_const(cx, c->MR), c->M);
+	bool whole = c->row0 || sym_divides(cx, sym_const(cx, c->MR), c->M);
 
 	for (int r = 0; r < c->MR; r++) {
-		row[r] = contract_plus(c, first, sym_const(cx, r));
+		row[r] = contract_plus(c, firstrow(c), sym_const(cx, r));
 		if (whole || c->aform == APacked)
 			continue;
 		KRef last = gen_sym(g, sym_sub(cx, c->M, sym_const(cx, 1)));
@@ -196,7 +225,7 @@ epilogueof(Contraction *c, Epilogue *w)
 	w->e = contract_replaced(cx, c->p->e, c->fold, ex_load(cx, c->pieces ? c->part : c->tile, &at, 1));
 	if (c->m) {
 		old[n] = c->m;
-		with[n++] = contract_plus(c, contract_times(c, c->mt, c->MR), w->mi);
+		with[n++] = contract_plus(c, firstrow(c), w->mi);
 	}
 	for (int i = 0; i < c->nn; i++) {
 		old[n] = c->n[i];
@@ -217,16 +246,18 @@ epilogue(Contraction *c)
 	Epilogue w = {0};
 	const Sym *m0 = contract_times(c, c->mt, c->MR), *n0 = contract_times(c, c->jp, c->NR);
 	bool rows = sym_divides(cx, sym_const(cx, c->MR), c->M);
-	KRef mmax = gen_int(g, DtI64, c->MR);
+	KRef mmin = gen_int(g, DtI64, 0), mmax = gen_int(g, DtI64, c->MR);
 
 	epilogueof(c, &w);
 	if (sym_divides(cx, sym_const(cx, c->NR), c->N))
 		w.next = sym_const(cx, c->NR);
 	else
 		w.nmax = gen_op(g, ScMin, DtI64, gen_sym(g, sym_sub(cx, c->N, n0)), gen_int(g, DtI64, c->NR), 0);
-	if (!rows)
+	if (c->row0)
+		mmin = gen_sym(g, sym_sub(cx, m0, c->row0));       /* the rows before are the last tile's but one */
+	else if (!rows)
 		mmax = gen_op(g, ScMin, DtI64, gen_sym(g, sym_sub(cx, c->M, m0)), mmax, 0);
-	gen_range(g, w.mi, gen_int(g, DtI64, 0), mmax, NULL, false, epiloguerow, &w);
+	gen_range(g, w.mi, mmin, mmax, NULL, false, epiloguerow, &w);
 }
 
 static void
@@ -341,16 +372,12 @@ dottile(Contraction *c)
 }
 
 static void
-tile(Contraction *c)
+sumtile(Contraction *c)
 {
 	Gen *g = c->g;
 	KRef acc[256], zero;
 	const Sym *row[64];
 
-	if (c->bform == BRows) {
-		dottile(c);
-		return;
-	}
 	zero = gen_splat(g, gen_float(g, c->dt, 0), c->W);
 	rows(c, row);
 	for (int i = 0; i < c->MR * c->NV; i++)
@@ -361,6 +388,17 @@ tile(Contraction *c)
 		                  .a = gen_int(g, DtI64, (int64_t)(i / c->NV) * c->NR + i % c->NV * c->W),
 		                  .b = gen_get(g, acc[i])});
 	epilogue(c);
+}
+
+static void
+tile(Contraction *c)
+{
+	openrows(c);
+	if (c->bform == BRows)
+		dottile(c);
+	else
+		sumtile(c);
+	closerows(c);
 }
 
 /* ---- loops around the tile ------------------------------------------------------------------------ */
@@ -462,6 +500,23 @@ blockbody(Contraction *c, const Sym *nb)
 	tiles(c, p0, panels, epilogue);
 }
 
+/* One row tile, the panels of a block. */
+static void
+rowbody(Contraction *c, const Sym *blk)
+{
+	Gen *g = c->g;
+	const Sym *p0 = contract_times(c, blk, c->NP);
+	KRef panels = gen_int(g, DtI64, c->NP), loop;
+
+	if (!sym_divides(c->lo->cx, sym_const(c->lo->cx, c->NP), c->NT))
+		panels = gen_op(g, ScMin, DtI64, panels, gen_sym(g, sym_sub(c->lo->cx, c->NT, p0)), 0);
+	loop = openloop(c, c->jl, izero(c), panels);
+	gen_bind(g, c->jp, gen_add(g, gen_sym(g, p0), loop));
+	tile(c);
+	gen_unbind(g, c->jp);
+	closeloop(c, c->jl, loop);
+}
+
 typedef struct Task { const Sym *var, *ext; } Task;
 
 /* The parallel loop: its index is split into those of the tasks' variables, the last fastest. */
@@ -507,6 +562,11 @@ write(Contraction *c)
 		t[n++] = (Task){blk, sym_ceildiv(cx, c->NT, sym_const(cx, c->NP))};
 		loop = opentasks(c, t, n);
 		blockbody(c, blk);
+	} else if (c->byrows) {
+		t[n++] = (Task){blk, sym_ceildiv(cx, c->NT, sym_const(cx, c->NP))};
+		t[n++] = (Task){c->mt, c->MT};
+		loop = opentasks(c, t, n);
+		rowbody(c, blk);
 	} else {
 		t[n++] = (Task){blk, sym_ceildiv(cx, c->MT, sym_const(cx, mb))};
 		t[n++] = (Task){c->jp, c->NT};
@@ -561,18 +621,30 @@ buffers(Contraction *c)
 	c->linebuf = c->nn > 1 ? local(c, NULL, "line", c->line) : -1;
 }
 
-Kernel *
-contract_kernel(Lower *lo, Group *gr, Gen **gen)
+/* What a worker should have to do, lest it costs more to wake it. */
+static void
+estimate(Contraction *c)
+{
+	Kernel *k = c->g->k;
+	const Sym *K = numel_of(c->lo->cx, c->fold->idx, c->fold->nidx), *o = numel_of(c->lo->cx, c->oext, c->no);
+
+	k->flops = 2 * contract_extent(c->M) * contract_extent(c->N) * contract_extent(K);
+	if (k->parallel)
+		k->grain = 1 + (int64_t)((double)WorkerFlops * (double)contract_extent(k->parallel) /
+		                         ((double)k->flops * (double)contract_extent(o)));
+}
+
+int
+contract_kernels(Lower *lo, Group *gr, Made made[MaxMade])
 {
 	Contraction *c = NEW(lo->a, Contraction);
-	int64_t M, N, K;
 
 	c->lo = lo;
 	c->nest = nest_prepare(lo, gr);
 	c->g = c->nest->g;
 	if (!contract_analyse(c)) {
 		lo->nkernel--;
-		return NULL;
+		return 0;
 	}
 	c->mt = contract_loopvar(c, "mt", c->MT);
 	c->jp = contract_loopvar(c, "jp", c->NT);
@@ -580,8 +652,8 @@ contract_kernel(Lower *lo, Group *gr, Gen **gen)
 	c->flat = contract_loopvar(c, "kf", c->K);
 	buffers(c);
 	write(c);
-	M = contract_extent(c->M), N = contract_extent(c->N), K = contract_extent(numel_of(lo->cx, c->fold->idx, c->fold->nidx));
-	c->g->k->flops = 2 * M * N * K;
-	*gen = c->g;
-	return c->g->k;
+	estimate(c);
+	c->made[c->nmade++] = (Made){c->g->k, c->g};
+	memcpy(made, c->made, sizeof c->made);
+	return c->nmade;
 }

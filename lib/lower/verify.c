@@ -138,6 +138,12 @@ instruction(Check *c, KRef r)
 		              at(c, i->b)->lanes != at(c, i->a)->lanes))
 			wrong(c, r, "set of a different type");
 		break;
+	case KZip:
+		operand(c, r, i->a, true);
+		operand(c, r, i->b, true);
+		if (c->ok && (at(c, i->a)->lanes != i->lanes || at(c, i->b)->lanes != i->lanes))
+			wrong(c, r, "zip of a different width");
+		break;
 	case KVar: case KGet: case KCast: case KBits: case KSplat: case KReduce: case KLane: case KRandom:
 		operand(c, r, i->a, true);
 		break;
