@@ -14,7 +14,7 @@
  */
 #include "lower/lower.h"
 
-enum { RowBytes = 16384, CheapCost = 6, BlockElements = 2048 };
+enum { RowBytes = 16384, CheapCost = 6, MostBlock = 2048, LeastBlock = 64, Blocks = 16, WorkerCost = 65536 };
 
 /* ---- members over common variables --------------------------------------------- */
 
@@ -525,6 +525,7 @@ typedef struct Write {
 	int level;              /* outer variables bound so far */
 	int first, count;       /* pieces written together */
 	int in;                 /* their inner variables bound so far */
+	int64_t cost;           /* of one iteration of the outer loops */
 } Write;
 
 static void
@@ -624,19 +625,39 @@ outerloops(Gen *g, void *arg)
 	w->level--;
 }
 
+/* How many iterations of the parallel loop are worth a worker, if one costs `each`. */
+static void
+grain(Kernel *k, int64_t each)
+{
+	k->grain = 1 + WorkerCost / (each > 0 ? each : 1);
+}
+
+/* Elements of a block: few enough that all workers get some. */
+static int64_t
+blocksize(const Nest *n)
+{
+	int64_t k, b;
+
+	if (!sym_isconst(n->ext[0], &k))
+		return MostBlock;
+	b = (k / Blocks + LeastBlock - 1) / LeastBlock * LeastBlock;
+	return b < LeastBlock ? LeastBlock : b > MostBlock ? MostBlock : b;
+}
+
 /* One loop over blocks of the only outer variable, which runs over lanes. */
 static void
-blocks(Gen *g, Write *w)
+blocks(Gen *g, Write *w, int64_t size)
 {
 	Nest *n = w->n;
 	Ctx *cx = g->cx;
-	const Sym *blocks = sym_ceildiv(cx, n->ext[0], sym_const(cx, BlockElements));
+	const Sym *blocks = sym_ceildiv(cx, n->ext[0], sym_const(cx, size));
 	KRef loop, from, to;
 
 	g->k->parallel = blocks;
+	grain(g->k, w->cost * size);
 	loop = gen_loop(g, LoopParallel, gen_int(g, DtI64, 0), gen_sym(g, blocks), 1);
-	from = gen_mul(g, loop, gen_int(g, DtI64, BlockElements));
-	to = gen_add(g, from, gen_int(g, DtI64, BlockElements));
+	from = gen_mul(g, loop, gen_int(g, DtI64, size));
+	to = gen_add(g, from, gen_int(g, DtI64, size));
 	to = gen_op(g, ScMin, DtI64, to, gen_sym(g, n->ext[0]), 0);
 	w->level = 1;
 	gen_range(g, n->outer[0], from, to, NULL, true, outerloops, w);
@@ -650,13 +671,16 @@ parallel(Gen *g, Write *w)
 	Nest *n = w->n;
 	int p = 0, most = n->nouter - w->vec;
 	const Sym *all = sym_const(g->cx, 1);
-	int64_t k;
+	int64_t k, each = w->cost;
 	KRef loop, rest;
 
 	do
 		all = sym_mul(g->cx, all, n->ext[p++]);
 	while (p < most && sym_isconst(all, &k) && k < 64);
+	for (int i = p; i < n->nouter; i++)
+		each *= sym_isconst(n->ext[i], &k) ? k : 64;
 	g->k->parallel = all;
+	grain(g->k, each);
 	loop = rest = gen_loop(g, LoopParallel, gen_int(g, DtI64, 0), gen_sym(g, all), 1);
 	for (int i = p; i-- > 0; ) {
 		if (i == 0) {
@@ -673,12 +697,11 @@ parallel(Gen *g, Write *w)
 	gen_end(g, loop);
 }
 
-static void
-estimate(Nest *n)
+/* What one iteration of the outer loops costs. */
+static int64_t
+cost(const Nest *n)
 {
-	Kernel *k = n->g->k;
-	const Sym *outer = numel_of(n->lo->cx, n->ext, n->nouter);
-	int64_t o, in, per = 0;
+	int64_t in, per = 0;
 
 	for (int i = 0; i < n->piece.n; i++) {
 		Piece *p = &n->piece.v[i];
@@ -686,10 +709,41 @@ estimate(Nest *n)
 			in = 64;
 		per += in * (ex_cost(p->e) + 1);
 	}
-	if (!sym_isconst(outer, &o))
-		o = 1024;
-	k->flops = o * per;
-	k->grain = per ? 1 + 32768 / per : 1;
+	return per;
+}
+
+struct sums { int64_t least; int n; };
+
+static void
+countsum(void *p, const Ex *e)
+{
+	struct sums *s = p;
+	int64_t k;
+
+	if (e->kind != ExFold)
+		return;
+	s->n++;
+	if (!sym_isconst(e->idx[e->nidx - 1], &k))
+		k = 0;
+	s->least = k < s->least ? k : s->least;
+}
+
+/* Sums down the columns of a matrix: several vectors at a time, so that more than one line is
+ * read of each row.  How many; there are Unroll accumulators for each. */
+static int
+abreast(const Nest *n, bool vec)
+{
+	struct sums s = {INT64_MAX, 0};
+	int64_t k;
+	int most;
+
+	if (!vec || n->g->W < 4 || n->nouter != 1 || n->piece.n != 1 || n->piece.v[0].nin)
+		return 1;
+	ex_visit(n->piece.v[0].e, countsum, &s);
+	most = s.n ? n->lo->opt.target->nreg / (8 * s.n) : 1;
+	while (most > 1 && (!sym_isconst(n->ext[0], &k) || k % (most * n->g->W) || most * n->g->W > 64))
+		most--;
+	return s.least < 16 || most < 1 ? 1 : most;
 }
 
 Kernel *
@@ -713,15 +767,19 @@ nest_kernel(Lower *lo, Group *gr, Gen **gen)
 	for (int i = 0; i < n->piece.n; i++)
 		gen_fv(g, n->piece.v[i].e);      /* declares all variables before anything is asked */
 	w.vec = outervector(n);
-	estimate(n);
+	w.cost = cost(n);
+	if (!sym_isconst(numel_of(lo->cx, n->ext, n->nouter), &k))
+		k = 1024;
+	g->k->flops = k * w.cost;
+	g->W *= abreast(n, w.vec);
 	if (lo->opt.threads <= 1 || n->nouter == 0 || g->k->flops < 32768)
 		outerloops(g, &w);
 	else if (n->nouter > 1 || !w.vec)
 		parallel(g, &w);
-	else if (sym_isconst(n->ext[0], &k) && k <= 2 * BlockElements)
+	else if (sym_isconst(n->ext[0], &k) && k <= blocksize(n))
 		outerloops(g, &w);
 	else
-		blocks(g, &w);
+		blocks(g, &w, blocksize(n));
 	*gen = g;
 	return g->k;
 }
