@@ -357,6 +357,8 @@ static const struct { const char *op, *text; } large[] = {
 	{"aten.mm.default", "f32[37,70], f32[70,45]"},
 	{"aten.mm.default", "f32[48,64], f32[64,96]"},
 	{"aten.mm.default", "f64[13,20], f64[20,19]"},
+	{"aten.mm.default", "f32[131,70], f32[70,150]"},
+	{"aten.linear.default", "f32[131,75], f32[150,75]"},
 	{"aten.mm.default", "bf16[24,40], bf16[40,33]"},
 	{"aten.mm.default", "f32[2,40], f32[40,64]"},
 	{"aten.mm.default", "f32[1,40], f32[40,64]"},
