@@ -604,11 +604,30 @@ hop_finish(Module *m)
 	return finish(m->main);
 }
 
+/* PyTorch's loops backward do not know which round of forward they are at. */
+static bool
+drawn(Hop *p)
+{
+	Graph *g[MaxHopGraphs];
+	int ng = hop_graphs(p->n, g);
+
+	if (p->m->decomp != DecompTorch || !hop_isloop(p->n) || hop_kind(p->n->op) == HopMap)
+		return true;
+	for (int k = 0; k < ng; k++)
+		if (hop_draws(g[k])) {
+			error(p->cx, p->n->loc, "%s: random numbers in it have no derivative under -fdecomp=torch", p->n->op->name);
+			return false;
+		}
+	return true;
+}
+
 bool
 hop_grad(const HopGrad *h)
 {
 	Hop p = {.h = h, .n = h->n, .g = h->n->graph, .m = h->n->graph->mod, .cx = h->n->graph->cx, .a = h->n->graph->arena};
 
+	if (!drawn(&p))
+		return false;
 	switch (hop_kind(h->n->op)) {
 	case HopCond: case HopSwitch: return branches(&p);
 	case HopInvoke: return invoke(&p);

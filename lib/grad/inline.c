@@ -154,52 +154,15 @@ nnodes(const Graph *g)
 	return n;
 }
 
-/* An operator that is made of others and draws. */
-static bool
-dropout(const Node *n)
-{
-	const Arg *train = node_arg(n, "train"), *p = node_arg(n, "dropout_p");
-
-	if (p && p->kind == ArgFloat)
-		return p->f > 0;
-	return strstr(n->op->name, "dropout") && train && train->kind == ArgBool && train->b;
-}
-
-/* Are there random numbers in it?  Each place that draws has a stream of its own: what runs again
- * would draw the same. */
-static bool
-draws(const Graph *g)
-{
-	FOREACH_NODE(g, n) {
-		Graph *v[MaxHopGraphs];
-		int ng = n->op->flags & OP(Hop) ? hop_graphs(n, v) : 0;
-		if (n->op->flags & OP(Random) || dropout(n))
-			return true;
-		for (int k = 0; k < ng; k++)
-			if (draws(v[k]))
-				return true;
-	}
-	return false;
-}
-
-/* Random numbers in a loop that stays are refused; in branches they have streams that the rest
- * of the program does not use. */
-static bool
+/* Operators that draw in sub-graphs have streams that the rest of the program does not use, and that
+ * copies of the sub-graph - its derivative - keep. */
+static void
 streams(Module *m)
 {
-	for (int k = -1; k < m->sub.n; k++)
-		FOREACH_NODE(k < 0 ? m->main : m->sub.v[k], n) {
-			Graph *v[MaxHopGraphs];
-			int ng = hop_isloop(n) && m->decomp == DecompNative ? hop_graphs(n, v) : 0;
-			if (k >= 0 && n->op->flags & OP(Random) && !n->stream)
+	for (int k = 0; k < m->sub.n; k++)
+		FOREACH_NODE(m->sub.v[k], n)
+			if (hop_nodedraws(n) && !n->stream)
 				n->stream = ((uint32_t)k + 1) << 16 | (n->id & 0xffff);
-			for (int i = 0; i < ng; i++)
-				if (draws(v[i])) {
-					error(m->cx, n->loc, "%s: random numbers in a loop are not supported: each round would draw the same", n->op->name);
-					return false;
-				}
-		}
-	return true;
 }
 
 /* The branch that a predicate known when compiling chooses. */
@@ -238,7 +201,7 @@ body(const Node *n)
 			return g[0];
 		if (m->decomp == DecompTorch)
 			return NULL;
-		return m->train || ncalls(m, g[0]) == 1 || draws(g[0]) ? g[0] : NULL;
+		return m->train || ncalls(m, g[0]) == 1 || hop_draws(g[0]) ? g[0] : NULL;
 	case HopFunction:
 		return !m->train && hop_graphs(n, g) ? g[0] : NULL;
 	default:
@@ -417,5 +380,6 @@ pass_inline(Module *m)
 	if (!inline_graph(m->main))
 		return false;
 	sweep(m);
-	return streams(m);
+	streams(m);
+	return true;
 }

@@ -195,8 +195,11 @@ node_expand(Node *n)
 	    !expand_op(g, n->op, n->arg, n->loc, n, &res, &nres) || !fits(n, res, nres))
 		return false;
 	first = prev ? prev->next : g->first;
+	int drawing = 0;
 	for (Node *m = first; m != n; m = m->next) {
 		node_inherit(m, n);
+		if (n->stream && (m->op->flags & OP(Random) || m->op->expand))     /* each a stream of its own */
+			m->stream += (uint32_t)drawing++ << 24;
 	}
 	for (int k = 0; k < n->nout; k++)
 		if (res[k] && n->out[k].type && res[k]->type->kind == TyTensor)

@@ -306,6 +306,64 @@ isstacked(enum hopkind kind, int k, int ncarried)
 	       ((kind == HopScan || kind == HopWhileKeep) && k >= ncarried);
 }
 
+/* ---- random numbers ------------------------------------------------------------------- */
+
+/* Made of others, one of which draws. */
+static bool
+dropout(const Node *n)
+{
+	const Arg *train = node_arg(n, "train"), *p = node_arg(n, "dropout_p");
+
+	if (p && p->kind == ArgFloat)
+		return p->f > 0;
+	return strstr(n->op->name, "dropout") && train && train->kind == ArgBool && train->b;
+}
+
+bool
+hop_nodedraws(const Node *n)
+{
+	return n->op->flags & OP(Random) || dropout(n);
+}
+
+bool
+hop_draws(const Graph *g)
+{
+	FOREACH_NODE(g, n) {
+		Graph *v[MaxHopGraphs];
+		int ng = n->op->flags & OP(Hop) ? hop_graphs(n, v) : 0;
+		if (hop_nodedraws(n))
+			return true;
+		for (int k = 0; k < ng; k++)
+			if (hop_draws(v[k]))
+				return true;
+	}
+	return false;
+}
+
+/* The number of a round among those of its loop and of the loops around: one is drawn from counters
+ * that the other is not.  Below 2**31, so that it fits above the position of an element. */
+enum { RoundsApart = 65599 };
+
+const Sym *
+hop_round(Ctx *cx)
+{
+	return sym_var(cx, intern_str(cx, "rng_round"), 0, INT32_MAX);
+}
+
+const Sym *
+hop_roundof(Ctx *cx, const Sym *outer, const Sym *k)
+{
+	const Sym *n = sym_add(cx, sym_mul(cx, outer, sym_const(cx, RoundsApart)), sym_add(cx, k, sym_const(cx, 1)));
+
+	return sym_mod(cx, n, sym_const(cx, INT32_MAX));
+}
+
+int64_t
+hop_roundnum(int64_t outer, int64_t k)
+{
+	return (outer*RoundsApart + k + 1)%INT32_MAX;
+}
+
 /* ---- print ----------------------------------------------------------------------------- */
 
 static void

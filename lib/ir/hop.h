@@ -21,6 +21,12 @@ int     hop_params(const Graph *, Val **, int most);/* placeholders in order: ho
 bool    hop_isloop(const Node *);                   /* it runs a sub-graph again and again */
 bool    hop_isreverse(const Node *);                /* a scan from the last row to the first */
 bool    hop_infer(Node *);
+bool    hop_draws(const Graph *);                   /* random numbers */
+bool    hop_nodedraws(const Node *);
+/* In sub-graphs what is drawn depends on the round of the loops around: a symbol, 0 outside of loops. */
+const Sym *hop_round(Ctx *);
+const Sym *hop_roundof(Ctx *, const Sym *outer, const Sym *k);      /* in round k of a loop in round `outer` */
+int64_t hop_roundnum(int64_t outer, int64_t k);
 /* What print writes: characters, and tensors; sizes are resolved.  false: reported. */
 typedef struct HopText { VEC(const Sym *) num; VEC(Val *) val; } HopText;
 bool    hop_text(const Node *, HopText *);
@@ -31,6 +37,7 @@ typedef struct HopRun {
 	void *run;
 	bool (*call)(void *run, Graph *, const Tensor *in, int nin, Tensor *out, int nout, Arena *);
 	bool (*value)(void *run, const Node *, const Arg *, Tensor *, Arena *);   /* of an argument */
+	int64_t *round;                                   /* of random numbers: set before each call */
 } HopRun;
 bool    hop_interp(Node *, const HopRun *, Tensor *out, Arena *);
 #endif

@@ -15,6 +15,7 @@ typedef struct Interp {
 	Arena *a;                    /* of the results */
 	Graph *g[MaxHopGraphs];
 	int ng;
+	int64_t outer;               /* the round of the loop around */
 } Interp;
 
 static bool
@@ -126,6 +127,7 @@ whileloop(Interp *p, Tensor *out)
 		return false;
 	rows = NEWN(p->a, Rows, r.nc + 1);
 	for (int k = 0; ; k++) {
+		*p->r->round = hop_roundnum(p->outer, k);
 		if (!call(p, p->g[0], r.in, r.nc + r.nr, &go, 1, p->a))
 			return false;
 		if (!tensor_get(&go, 0))
@@ -176,8 +178,10 @@ rowloop(Interp *p, Tensor *out)
 	if (!begin(p, &r, p->g[0]))
 		return false;
 	for (int64_t k = 0, n = r.nx ? r.xs[0].dim[0] : 0; ok && k < n; k++) {
+		int64_t at = hop_isreverse(p->n) ? n - 1 - k : k;
+		*p->r->round = hop_roundnum(p->outer, at);
 		for (int i = 0; i < r.nx; i++)
-			r.in[r.nc + i] = row(&r.xs[i], hop_isreverse(p->n) ? n - 1 - k : k);
+			r.in[r.nc + i] = row(&r.xs[i], at);
 		if (assoc && k == 0)
 			memcpy(r.out, r.in + r.nc, sizeof *r.out * (size_t)(r.nx < r.nout ? r.nx : r.nout));
 		else
@@ -223,19 +227,18 @@ print(Interp *p)
 	return fxrt_print(&(fxrt_call){.buf = buf, .dt = dt, .num = num, .nbuf = t.val.n, .nnum = t.num.n}) == 0;
 }
 
-bool
-hop_interp(Node *n, const HopRun *r, Tensor *out, Arena *a)
+static bool
+interp(Interp *p, Tensor *out)
 {
-	Interp p = {.n = n, .r = r, .a = a};
+	Node *n = p->n;
 
-	p.ng = hop_graphs(n, p.g);
 	switch (hop_kind(n->op)) {
-	case HopCond:   return branch(&p, out, "pred");
-	case HopSwitch: return branch(&p, out, "index");
-	case HopInvoke: case HopFunction: return branch(&p, out, NULL);
-	case HopPrint: case HopEffects: return print(&p);
-	case HopWhile: case HopWhileStack: case HopWhileKeep: return whileloop(&p, out);
-	case HopMap: case HopScan: case HopAssociative: return rowloop(&p, out);
+	case HopCond:   return branch(p, out, "pred");
+	case HopSwitch: return branch(p, out, "index");
+	case HopInvoke: case HopFunction: return branch(p, out, NULL);
+	case HopPrint: case HopEffects: return print(p);
+	case HopWhile: case HopWhileStack: case HopWhileKeep: return whileloop(p, out);
+	case HopMap: case HopScan: case HopAssociative: return rowloop(p, out);
 	case HopCustom:
 		error(n->graph->cx, n->loc, "%s: the interpreter does not know what it computes", n->arg[0].s);
 		return false;
@@ -243,4 +246,16 @@ hop_interp(Node *n, const HopRun *r, Tensor *out, Arena *a)
 		error(n->graph->cx, n->loc, "%s: the interpreter has no way to run it", n->op->name);
 		return false;
 	}
+}
+
+bool
+hop_interp(Node *n, const HopRun *r, Tensor *out, Arena *a)
+{
+	Interp p = {.n = n, .r = r, .a = a, .outer = *r->round};
+	bool ok;
+
+	p.ng = hop_graphs(n, p.g);
+	ok = interp(&p, out);
+	*r->round = p.outer;
+	return ok;
 }

@@ -24,6 +24,7 @@ typedef struct Run {
 	VEC(Mem *) all;        /* those with arenas */
 	VEC(const Sym *) var;  /* sizes that are known ... */
 	VEC(const Sym *) num;  /* ... and their values */
+	int64_t round;         /* of random numbers in loops */
 } Run;
 
 static bool runnode(Run *, Node *);
@@ -762,6 +763,20 @@ release(void *p, Use *u)
 
 static bool output(Run *, Node *, const Arg *, Tensor *, Arena *);
 
+/* What is drawn in a sub-graph depends on the round: the last one set holds. */
+static void
+setround(Run *r)
+{
+	const Sym *round = hop_round(r->cx);
+
+	for (int k = 0; k < r->var.n; k++)
+		if (r->var.v[k] == round) {
+			r->num.v[k] = sym_const(r->cx, r->round);
+			return;
+		}
+	bind(r, round, r->round);
+}
+
 /* A sub-graph run as a whole: nothing of it stays but the results. */
 static bool
 subgraph(void *p, Graph *g, const Tensor *in, int nin, Tensor *out, int nout, Arena *a)
@@ -774,6 +789,7 @@ subgraph(void *p, Graph *g, const Tensor *in, int nin, Tensor *out, int nout, Ar
 
 	for (int k = 0; k < nin; k++)
 		t[k] = &in[k];
+	setround(r);
 	ok = rungraph(r, g, t, nin);
 	for (int k = 0; ok && k < nout && k < res.n; k++)
 		ok = output(r, g->last, &res.v[k], &out[k], a);
@@ -795,7 +811,7 @@ argvalue(void *p, const Node *n, const Arg *g, Tensor *t, Arena *a)
 static bool
 higherorder(Run *r, Node *n)
 {
-	const HopRun h = {r, subgraph, argvalue};
+	const HopRun h = {r, subgraph, argvalue, &r->round};
 	Tensor *out = NEWN(r->a, Tensor, n->nout + 1);
 	Arena *a = arena_new();
 	bool ok = hop_interp(n, &h, out, a);

@@ -5,6 +5,7 @@
  * where it is a condition.  Python numbers stay weak until they meet something
  * with a dtype; indices stay Syms until they meet an element.
  */
+#include "ir/hop.h"
 #include "ir/lang.h"
 
 static LVal
@@ -269,11 +270,23 @@ lang_exfold(Lang *L, const Ast *call, Str name, LVal *out)
 
 /* ---- functions of elements -------------------------------------------------------------- */
 
+/* In a sub-graph, which a loop may run, the round is the upper half of the counter. */
+static const Sym *
+inround(Lang *L, const Sym *counter)
+{
+	const Sym *round;
+
+	if (L->out == NULL || L->out->def->graph->parent == NULL)
+		return counter;
+	round = sym_mul(L->cx, hop_round(L->cx), sym_const(L->cx, (int64_t)1 << 32));
+	return sym_add(L->cx, counter, round);
+}
+
 /* u32 to [0, 1): its upper 24 bits, as many as an f32 holds. */
 static const Ex *
 uniform(Lang *L, const Sym *counter)
 {
-	const Ex *b = ex_random(L->cx, L->out, counter);
+	const Ex *b = ex_random(L->cx, L->out, inround(L, counter));
 
 	b = ex_op(L->cx, ScShr, b, ex_int(L->cx, DtU32, 8), NULL);
 	return ex_op(L->cx, ScMul, ex_cast(L->cx, DtF32, b), ex_float(L->cx, DtF32, 0x1p-24), NULL);
@@ -362,7 +375,7 @@ special(Lang *L, const Ast *at, Str name, const LVal *v, int n, LVal *out)
 		if (strcmp(name, random[k]) == 0) {
 			lang_need(L, at, name, n, 1);
 			const Sym *c = lang_tosym(L, at, v[0]);
-			*out = element(k == 0 ? ex_random(L->cx, L->out, c)
+			*out = element(k == 0 ? ex_random(L->cx, L->out, inround(L, c))
 			             : k == 1 ? uniform(L, c) : normal(L, c));
 			return true;
 		}

@@ -179,6 +179,44 @@ counter(Flow *f, const char *what)
 	return sym_var(f->cx, intern_printf(f->cx, "%s%d", what, most), 0, INT64_MAX);
 }
 
+/* ---- random numbers ----------------------------------------------------------------------- */
+
+/* In a loop whose sub-graphs draw, the round is part of what they draw from (hop_round). */
+static bool
+draws(const Flow *f)
+{
+	Graph *g[MaxHopGraphs];
+
+	for (int i = 0, n = hop_graphs(f->n, g); i < n; i++)
+		if (hop_draws(g[i]))
+			return true;
+	return false;
+}
+
+static void
+roundsbegin(Flow *f, const Sym **outer)
+{
+	*outer = NULL;
+	if (!draws(f))
+		return;
+	*outer = counter(f, "outer");
+	set(f, *outer, hop_round(f->cx));
+}
+
+static void
+roundis(Flow *f, const Sym *outer, const Sym *k)
+{
+	if (outer)
+		set(f, hop_round(f->cx), hop_roundof(f->cx, outer, k));
+}
+
+static void
+roundsend(Flow *f, const Sym *outer)
+{
+	if (outer)
+		set(f, hop_round(f->cx), outer);
+}
+
 /* ---- calls -------------------------------------------------------------------------------- */
 
 static int
@@ -467,6 +505,7 @@ static bool
 whileloop(Flow *f, enum hopkind kind)
 {
 	int go, head, end;
+	const Sym *outer;
 	While w;
 
 	if (!whilebegin(f, &w, kind))
@@ -481,7 +520,9 @@ whileloop(Flow *f, enum hopkind kind)
 	for (int k = 0; k < w.nc; k++)
 		copy(f, w.first[k], w.in[k]);
 	set(f, w.round, sym_const(f->cx, 0));
+	roundsbegin(f, &outer);
 	head = here(f);
+	roundis(f, outer, w.round);
 	if (!call(f, w.g[0], w.in, w.nc + w.rest.n, &go, 1))
 		return false;
 	end = jump(f, go, NULL, 0);
@@ -501,6 +542,7 @@ whileloop(Flow *f, enum hopkind kind)
 		onerow(f, &w);
 	if (w.len)
 		set(f, w.len, w.round);
+	roundsend(f, outer);
 	return true;
 }
 
@@ -591,7 +633,7 @@ firstrow(Flow *f, Rows *r)
 static bool
 rowloop(Flow *f, enum hopkind kind)
 {
-	const Sym *n = hop_length(f->n), *one = sym_const(f->cx, 1), *more;
+	const Sym *n = hop_length(f->n), *one = sym_const(f->cx, 1), *more, *outer;
 	int head, end, empty = -1;
 	Rows r;
 
@@ -604,8 +646,10 @@ rowloop(Flow *f, enum hopkind kind)
 		firstrow(f, &r);
 		set(f, r.k, one);
 	}
+	roundsbegin(f, &outer);
 	head = here(f);
 	end = jump(f, -1, more, 0);
+	roundis(f, outer, r.at);
 	takerows(f, &r);
 	if (!call(f, r.g, r.in, r.nc + r.xs.n + r.nr, r.made, r.res.n))
 		return false;
@@ -615,6 +659,7 @@ rowloop(Flow *f, enum hopkind kind)
 	set(f, r.k, sym_add(f->cx, r.k, one));
 	back(f, head);
 	land(f, end);
+	roundsend(f, outer);
 	if (empty >= 0)
 		land(f, empty);
 	return true;
@@ -748,6 +793,8 @@ flow_steps(Planning *w, Node *n)
 	Flow f = {.w = w, .n = n, .cx = w->lo->cx, .a = w->lo->a, .loc = n->loc};
 	enum hopkind k = hop_kind(n->op);
 
+	if (n->graph->parent == NULL && draws(&f))
+		set(&f, hop_round(f.cx), sym_const(f.cx, 0));
 	switch (k) {
 	case HopCond:   return branches(&f, "pred", true);
 	case HopSwitch: return branches(&f, "index", false);
