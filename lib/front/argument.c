@@ -23,18 +23,32 @@ bind(Scope *s, Str name, Bound b)
 	map_put(s->r->a, &s->bound, name, p);
 }
 
+static bool
+known(void *reader, Val *v)
+{
+	(void)reader;
+	return v->type || node_infer(v->def);
+}
+
+VmapAt
+export_at(Scope *s)
+{
+	return (VmapAt){.cx = s->r->cx, .a = s->r->a, .mod = s->r->mod, .g = s->g, .in = s->vmap, .loc = s->r->loc, .known = known};
+}
+
 /* ---- one thing -------------------------------------------------------------- */
 
 static bool
 named(Scope *s, Str name, Arg *out)
 {
 	Bound *b = lookup(s, name);
+	VmapAt at = export_at(s);
 
 	if (b == NULL)
 		return bad(s->r, "\"%s\" is used but not defined before", name);
 	switch (b->kind) {
 	case BoundVal:
-		*out = arg_val(b->val);
+		*out = arg_val(vmap_inside(&at, b->val));
 		return true;
 	case BoundSym:
 		*out = arg_sym(b->sym);

@@ -7,7 +7,7 @@
  *  - those that only compute sizes: the result is known as a Sym, and every use
  *    takes the Sym;
  *  - higher-order wrappers that run their body as it is (set_grad_enabled,
- *    autocast switched off, checkpoint): the body is read in place;
+ *    autocast, checkpoint): the body is read in place;
  *  - with_effects: the operator inside becomes the node.  Tokens only order
  *    effects, and our nodes are in order.
  *
@@ -15,6 +15,7 @@
  * that one run names them all.
  */
 #include "front/export.h"
+#include "ir/autocast.h"
 
 enum { MaxNest = 32 };
 
@@ -40,15 +41,14 @@ opname(Reader *r, Str target)
 	return s ? intern_printf(r->cx, "operator.%s", s) : target;
 }
 
-/* Wrappers whose body runs as it is, and where the body stands among the inputs. */
-static const struct { const char *name; int body, off; } wrappers[] = {
-	/* off: an input that must be false, -1: none */
-	{ "higher_order.wrap_with_set_grad_enabled", 1, -1 },
-	{ "higher_order.wrap_with_autocast",         4, 2 },
-	{ "higher_order.wrap_activation_checkpoint", 0, -1 },
-	{ "higher_order.tag_activation_checkpoint",  0, -1 },
-	{ "higher_order.wrap",                       0, -1 },
-	{ "higher_order.strict_mode",                0, -1 },
+/* Wrappers whose body runs as it is, perhaps in a mode, and where it stands among the inputs. */
+static const struct { const char *name; int body; } wrappers[] = {
+	{ "higher_order.wrap_with_set_grad_enabled", 1 },
+	{ "higher_order.wrap_with_autocast",         4 },
+	{ "higher_order.wrap_activation_checkpoint", 0 },
+	{ "higher_order.tag_activation_checkpoint",  0 },
+	{ "higher_order.wrap",                       0 },
+	{ "higher_order.strict_mode",                0 },
 };
 
 static Json *
@@ -66,17 +66,9 @@ input(Reader *r, const Json *node, int i, const char *tag)
 static int
 wrapper(Reader *r, Str name, const Json *node)
 {
-	for (int i = 0; i < COUNT(wrappers); i++) {
-		Json *off;
-		if (strcmp(wrappers[i].name, name) != 0)
-			continue;
-		if (input(r, node, wrappers[i].body, "as_graph") == NULL)
-			return -1;
-		if (wrappers[i].off < 0)
-			return i;
-		off = input(r, node, wrappers[i].off, "as_bool");
-		return off && off->kind == JsonBool && !off->b ? i : -1;
-	}
+	for (int i = 0; i < COUNT(wrappers); i++)
+		if (strcmp(wrappers[i].name, name) == 0)
+			return input(r, node, wrappers[i].body, "as_graph") ? i : -1;
 	return -1;
 }
 
@@ -93,6 +85,20 @@ sizeonly(Reader *r, Str target, const Json *outputs)
 			return false;
 	}
 	return outputs->n > 0 && r != NULL;
+}
+
+/* Calls by which a vmap is written (vmap.c). */
+static bool
+vmapcall(Str target, const char **name)
+{
+	static const char *const known[] = {"lazy_load_decompositions", "_vmap_increment_nesting", "_vmap_decrement_nesting",
+	                                    "_add_batch_dim", "_remove_batch_dim"};
+
+	*name = after(target, "torch._functorch.predispatch.");
+	for (int i = 0; *name && i < COUNT(known); i++)
+		if (strcmp(*name, known[i]) == 0)
+			return true;
+	return false;
 }
 
 /* ---- places --------------------------------------------------------------------- */
@@ -208,6 +214,7 @@ static bool
 collectnode(Reader *r, const Json *node, Unsupported *u, int depth)
 {
 	Json *in = need(r, node, "inputs", JsonArray), *out = need(r, node, "outputs", JsonArray);
+	const char *call;
 	Str target, name;
 
 	if (!in || !out || !need_str(r, node, "target", &target))
@@ -219,7 +226,7 @@ collectnode(Reader *r, const Json *node, Unsupported *u, int depth)
 		if (op && op->kind == JsonStr)
 			name = opname(r, op->s);
 	}
-	if (!op_find(name) && wrapper(r, name, node) < 0 && !sizeonly(r, target, out))
+	if (!op_find(name) && wrapper(r, name, node) < 0 && !sizeonly(r, target, out) && !vmapcall(target, &call))
 		unsupported_add(r->cx, u, name, r->loc);
 	for (int i = 0; i < in->n; i++) {
 		Json *g = input(r, node, i, "as_graph");
@@ -459,6 +466,20 @@ isfalse(const Json *j)
 	return j && j->kind == JsonBool && !j->b;
 }
 
+/* device, dtype, enabled, cache */
+static bool
+autocast(Reader *r, const Json *node)
+{
+	Json *dt = input(r, node, 1, "as_scalar_type");
+
+	r->autocast = DtBF16;
+	if (isfalse(input(r, node, 2, "as_bool")))
+		r->autocast = DtNone;
+	else if (dt)
+		return as_dtype(r, dt, &r->autocast);
+	return true;
+}
+
 /* The body of a wrapper, read in place. */
 static bool
 inlined(Scope *s, const Json *node, int w, const Call *c)
@@ -482,7 +503,10 @@ inlined(Scope *s, const Json *node, int w, const Call *c)
 			return false;
 	bool nograd = r->nograd, ok;
 	int acgraph = r->acgraph;
+	enum dtype cast = r->autocast;
 
+	if (wrappers[w].body == 4 && !autocast(r, node))
+		return false;
 	if (wrappers[w].body == 1)
 		r->nograd = isfalse(input(r, node, 0, "as_bool"));
 	if (strstr(wrappers[w].name, "activation_checkpoint"))
@@ -490,6 +514,7 @@ inlined(Scope *s, const Json *node, int w, const Call *c)
 	ok = readnodes(&b);
 	r->nograd = nograd;
 	r->acgraph = acgraph;
+	r->autocast = cast;
 	if (!ok)
 		return false;
 	r->loc = loc;
@@ -520,9 +545,48 @@ effects(Scope *s, const Json *node, Call *c)
 	return true;
 }
 
+/* tensor, dim, level; tensor, level, size, dim */
+static bool
+batched(Scope *s, const Json *node, const Call *c, bool in)
+{
+	Json *of = input(s->r, node, 0, "as_tensor"), *dim = input(s->r, node, in ? 1 : 3, "as_int");
+	VmapAt at = export_at(s);
+	Str from, to = c->outputs->n ? defines(s->r, c->outputs->v[0]) : NULL;
+	Bound *b;
+	Val *v;
+
+	if (!of || !need_str(s->r, of, "name", &from) || !(b = lookup(s, from)) || b->kind != BoundVal || !dim || dim->kind != JsonInt || !to)
+		return bad(s->r, "%s needs a tensor and a dimension", in ? "_add_batch_dim" : "_remove_batch_dim");
+	v = in ? vmap_row(&at, b->val, dim->i) : vmap_rows(&at, b->val, dim->i);
+	if (!v)
+		return false;
+	if (lookup(s, to))
+		return bad(s->r, "\"%s\" is defined twice", to);
+	bind(s, to, (Bound){.kind = BoundVal, .val = v});
+	return true;
+}
+
+static bool
+vmapped(Scope *s, const char *name, const Json *node, const Call *c)
+{
+	VmapAt at = export_at(s);
+	bool begins = strcmp(name, "_vmap_increment_nesting") == 0;
+
+	if (strcmp(name, "lazy_load_decompositions") == 0)
+		return true;
+	if (name[1] != 'v')
+		return batched(s, node, c, strcmp(name, "_add_batch_dim") == 0);
+	if (!(begins ? vmap_begin(&at) : vmap_end(&at)))
+		return false;
+	s->g = at.g;
+	s->vmap = at.in;
+	return true;
+}
+
 static bool
 readnode(Scope *s, const Json *node)
 {
+	const char *call;
 	Reader *r = s->r;
 	Call c = { .inputs = need(r, node, "inputs", JsonArray),
 	           .outputs = need(r, node, "outputs", JsonArray) };
@@ -535,6 +599,8 @@ readnode(Scope *s, const Json *node)
 		return false;
 	c.name = nodename(r, node, c.outputs);
 	r->loc = loc_node(r->cx, r->file, c.name, python(r, get(r, node, "metadata")));
+	if (vmapcall(target, &call))
+		return vmapped(s, call, node, &c);
 	if (sizeonly(r, target, c.outputs))
 		return sizes(s, c.outputs);
 	name = opname(r, target);
@@ -548,7 +614,7 @@ readnode(Scope *s, const Json *node)
 	if (c.op == NULL)
 		return bad(r, "operator %s is not supported", name);
 	n = make(s, &c, nresult(&c));
-	if (n == NULL)
+	if (n == NULL || !autocast_node(n, r->autocast))
 		return false;
 	if (!results(s, n, &c))
 		return false;
@@ -642,6 +708,8 @@ maingraph(Reader *r, const Json *gm)
 		r->mod->main = graph_new(r->mod, intern_str(r->cx, "main"), NULL);
 	if (!scope(&s, r, r->mod->main, json, 0) || !read_inputs(&s, sig) || !readnodes(&s))
 		return false;
+	if (s.vmap)
+		return bad(r, "a vmap does not end");
 	r->loc = loc;
 	if (!read_outputs(&s, sig, &list))
 		return false;
@@ -691,7 +759,7 @@ Module *
 read_json(Ctx *cx, const File *f, const char *text, size_t n, const ReadOptions *opt)
 {
 	Json *program = json_parse(cx, f->name, text, n, true), *gm;
-	Reader r = { .cx = cx, .a = ctx_arena(cx), .what = f->name };
+	Reader r = { .cx = cx, .a = ctx_arena(cx), .what = f->name, .autocast = DtNone };
 
 	(void)opt;
 	if (program == NULL)

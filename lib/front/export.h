@@ -6,6 +6,7 @@
 #ifndef EXPORT_H
 #define EXPORT_H
 #include "front/front.h"
+#include "front/vmap.h"
 
 typedef struct Reader {
 	Ctx    *cx;
@@ -17,6 +18,7 @@ typedef struct Reader {
 	bool    old;           /* torch 2.5: bare Infinity, as_none is [] */
 	Map     sym;           /* expr_str, interned -> Sym */
 	bool    nograd;        /* in no_grad */
+	enum dtype autocast;   /* of torch.autocast; DtNone: not in it */
 	int     acgraph, nregion;  /* the checkpoint around what is read, 0: none; how many were seen */
 } Reader;
 
@@ -33,6 +35,7 @@ typedef struct Scope {
 	const Json *tensors;   /* tensor_values */
 	Map     bound;         /* Str -> Bound */
 	int     depth;
+	Vmap   *vmap;          /* the innermost; NULL: none */
 } Scope;
 
 /* ---- schema.c: false or NULL after an error message --------------------- */
@@ -54,6 +57,7 @@ bool   tensor_type(Scope *, Str name, const Type **);
 /* ---- argument.c ------------------------------------------------------------ */
 bool   read_arg(Scope *, const Json *, Arg *);
 Bound *lookup(Scope *, Str name);
+VmapAt export_at(Scope *);                                         /* where the reader is, for vmap.c */
 void   bind(Scope *, Str name, Bound);
 
 /* ---- export.c --------------------------------------------------------------- */

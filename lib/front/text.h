@@ -75,7 +75,7 @@ typedef VEC(Pair) Pairs;
 /* What nodes are marked with. */
 typedef struct Marks { int acgraph; enum recompute recompute; bool backward; Str origin; } Marks;
 
-typedef struct Vmap Vmap;              /* vmap.c */
+typedef struct Vmap Vmap;              /* vmap.h */
 
 typedef struct Reader {
 	Ctx   *cx;
@@ -190,7 +190,7 @@ int     tv_position(Fn *, const Tv *idx, int n);            /* of a list of n; -
 bool    tv_call(Fn *, Str fn, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_method(Fn *, Str name, const Tv *self, const Tv *pos, int npos, const Str *key, const Tv *kw, int nkw, Tv *);
 bool    tv_getattr(Fn *, const Tv *, Str name, Tv *);
-/* vmap.c */
+/* torchvmap.c */
 bool    tv_vmap(Fn *, const char *name, const Tv *pos, int npos, Tv *);
 Val    *vmap_value(Fn *, Val *);                            /* as a value of the graph that is read */
 bool    vmap_known(Fn *, Val *);                            /* fn_known in the graph of the value */

@@ -10,7 +10,7 @@
  * parameters where they are used; what leaves it is the result of a map whose body is that
  * graph as far as it has come.
  */
-#include "front/text.h"
+#include "front/vmap.h"
 #include "ir/hop.h"
 
 typedef VEC(Arg) Args;
@@ -25,127 +25,101 @@ struct Vmap {
 };
 
 static Val *
-parameter(Fn *f, Graph *g, const char *name, const Type *t)
+parameter(VmapAt *at, Graph *g, const char *name, const Type *t)
 {
-	Node *p = node_placeholder(g, intern_str(f->r->cx, name), t, f->loc);
+	Node *p = node_placeholder(g, intern_str(at->cx, name), t, at->loc);
 
 	p->annot = t;
 	return &p->out[0];
 }
 
-/* The types of what was read so far, in the graph of v. */
-bool
-vmap_known(Fn *f, Val *v)
-{
-	Graph *here = f->g;
-	bool ok;
-
-	f->g = v->def->graph;
-	ok = fn_known(f, v);
-	f->g = here;
-	return ok;
-}
-
 /* v as a value of the graph of this level. */
 static Val *
-enter(Fn *f, Vmap *m, Val *v)
+enter(VmapAt *at, Vmap *m, Val *v)
 {
 	if (m == NULL || v->def->graph == m->g)
 		return v;
-	v = enter(f, m->up, v);
+	v = enter(at, m->up, v);
 	for (int i = 0; i < m->rest.n; i++)
 		if (m->rest.v[i].outer == v)
 			return m->rest.v[i].param;
-	if (!vmap_known(f, v))
+	if (!at->known(at->reader, v))
 		return v;
-	Val *p = parameter(f, m->g, v->name ? v->name : "outer", v->type);
-	vec_push(f->r->a, &m->rest, (Bound){v, p});
+	Val *p = parameter(at, m->g, v->name ? v->name : "outer", v->type);
+	vec_push(at->a, &m->rest, (Bound){v, p});
 	return p;
 }
 
 Val *
-vmap_value(Fn *f, Val *v)
+vmap_inside(VmapAt *at, Val *v)
 {
-	return enter(f, f->r->vmap, v);
+	return enter(at, at->in, v);
 }
 
-static bool
-increment(Fn *f)
+bool
+vmap_begin(VmapAt *at)
 {
-	Vmap *m = NEW(f->r->a, Vmap);
+	Vmap *m = NEW(at->a, Vmap);
 
-	*m = (Vmap){.up = f->r->vmap, .outer = f->g};
-	m->g = graph_new(f->r->mod, intern_printf(f->r->cx, "vmap_body_%d", f->r->mod->sub.n), f->g);
-	f->r->vmap = m;
-	f->g = m->g;
+	*m = (Vmap){.up = at->in, .outer = at->g};
+	m->g = graph_new(at->mod, intern_printf(at->cx, "vmap_body_%d", at->mod->sub.n), at->g);
+	at->in = m;
+	at->g = m->g;
 	return true;
 }
 
-static bool
-decrement(Fn *f)
+bool
+vmap_end(VmapAt *at)
 {
-	if (!f->r->vmap || f->r->vmap->g != f->g)
-		return tv_fail(f, "the end of a vmap that was not begun here");
-	f->g = f->r->vmap->outer;
-	f->r->vmap = f->r->vmap->up;
-	return true;
-}
-
-/* Run in the graph around: x.movedim(from, to). */
-static bool
-movedim(Fn *f, Val *x, const Tv *from, const Tv *to, Val **out)
-{
-	Graph *here = f->g;
-	Vmap *m = f->r->vmap;
-	Tv arg[3] = {tv_val(x), *from, *to}, res;
-	const Annot *annot = f->annot;
-	bool ok;
-
-	f->g = m->outer;
-	f->r->vmap = m->up;
-	f->annot = NULL;
-	ok = tv_overload(f, "aten.movedim", "vmap", arg, 3, NULL, NULL, 0, &res);
-	f->annot = annot;
-	f->g = here;
-	f->r->vmap = m;
-	*out = ok ? tv_tensor(&res) : NULL;
-	return ok;
-}
-
-static bool
-iszero(const Tv *v)
-{
-	int64_t k;
-
-	return v->kind == TvArg && arg_isconst(&v->arg, &k) && k == 0;
-}
-
-/* x, dim, level */
-static bool
-add(Fn *f, const Tv *pos, int npos, Tv *out)
-{
-	Vmap *m = f->r->vmap;
-	Val *x = npos > 1 ? tv_tensor(&pos[0]) : NULL;
-	Tv zero = tv_int(f, 0);
-
-	if (!m || !x)
-		return tv_fail(f, "_add_batch_dim outside of a vmap, or of no tensor");
-	x = enter(f, m->up, x);
-	if (!iszero(&pos[1]) && !movedim(f, x, &pos[1], &zero, &x))
+	if (!at->in || at->in->g != at->g) {
+		error(at->cx, at->loc, "the end of a vmap that was not begun here");
 		return false;
-	if (!vmap_known(f, x))
-		return false;
-	if (x->type->rank == 0)
-		return tv_fail(f, "vmap over a tensor without dimensions");
-	Val *p = parameter(f, m->g, "row", type_tensor(f->r->cx, x->type->dt, x->type->rank - 1, x->type->dim + 1));
-	vec_push(f->r->a, &m->row, (Bound){x, p});
-	*out = tv_val(p);
+	}
+	at->g = at->in->outer;
+	at->in = at->in->up;
 	return true;
+}
+
+/* x.movedim(from, to) in the graph around. */
+static Val *
+movedim(VmapAt *at, Val *x, int64_t from, int64_t to)
+{
+	const OpDef *op = op_find("aten.movedim.int");
+	Arg bound[3];
+	Node *n;
+
+	if (from == to)
+		return x;
+	if (!op_bind(at->cx, at->loc, op, (Arg[]){arg_val(x), arg_int(at->cx, from), arg_int(at->cx, to)}, 3, NULL, NULL, 0, bound))
+		return NULL;
+	n = node_new(at->in->outer, op, bound, op->nparam, 1, NULL, at->loc);
+	return node_infer(n) ? &n->out[0] : NULL;
+}
+
+Val *
+vmap_row(VmapAt *at, Val *x, int64_t dim)
+{
+	Vmap *m = at->in;
+
+	if (!m) {
+		error(at->cx, at->loc, "_add_batch_dim outside of a vmap");
+		return NULL;
+	}
+	x = enter(at, m->up, x);
+	if (!at->known(at->reader, x) || !(x = movedim(at, x, dim, 0)))
+		return NULL;
+	if (x->type->kind != TyTensor || x->type->rank == 0) {
+		error(at->cx, at->loc, "vmap over a tensor without dimensions");
+		return NULL;
+	}
+	Val *p = parameter(at, m->g, "row", type_tensor(at->cx, x->type->dt, x->type->rank - 1, x->type->dim + 1));
+	vec_push(at->a, &m->row, (Bound){x, p});
+	return p;
 }
 
 /* The graph so far, its rows first, with result y. */
 static Graph *
-body(Fn *f, Vmap *m, Val *y)
+body(VmapAt *at, Vmap *m, Val *y)
 {
 	Graph *c = graph_clone(m->g);
 	Val *to = NULL;
@@ -168,62 +142,35 @@ body(Fn *f, Vmap *m, Val *y)
 		c->first->prev = d;
 		c->first = d;
 	}
-	c->name = intern_printf(f->r->cx, "vmap_body_%d", f->r->mod->sub.n);
+	c->name = intern_printf(at->cx, "vmap_body_%d", at->mod->sub.n);
 	c->parent = m->outer;
-	hop_adopt(f->r->mod, c);
+	hop_adopt(at->mod, c);
 	Arg res = arg_val(to);
-	node_output(c, &(Arg){.kind = ArgList, .list = {&res, 1}}, f->loc);
+	node_output(c, &(Arg){.kind = ArgList, .list = {&res, 1}}, at->loc);
 	return c;
 }
 
-/* y, level, n, dim */
-static bool
-removed(Fn *f, const Tv *pos, int npos, Tv *out)
+Val *
+vmap_rows(VmapAt *at, Val *y, int64_t dim)
 {
-	Vmap *m = f->r->vmap;
-	Val *y = npos > 3 ? tv_tensor(&pos[0]) : NULL;
+	Vmap *m = at->in;
 	const OpDef *op = op_find("higher_order.map_impl");
 	Args xs = {0}, rest = {0};
-	Tv zero = tv_int(f, 0);
-	Val *all;
 	Arg arg[4];
 
-	if (!m || !y)
-		return tv_fail(f, "_remove_batch_dim outside of a vmap, or of no tensor");
-	if (m->row.n == 0)
-		return tv_fail(f, "vmap over nothing");
-	y = enter(f, m, y);
-	arg[0] = (Arg){.kind = ArgGraph, .graph = body(f, m, y)};
+	if (!m || m->row.n == 0) {
+		error(at->cx, at->loc, m ? "vmap over nothing" : "_remove_batch_dim outside of a vmap");
+		return NULL;
+	}
+	y = enter(at, m, y);
+	arg[0] = (Arg){.kind = ArgGraph, .graph = body(at, m, y)};
 	for (int i = 0; i < m->row.n; i++)
-		vec_push(f->r->a, &xs, arg_val(m->row.v[i].outer));
+		vec_push(at->a, &xs, arg_val(m->row.v[i].outer));
 	for (int i = 0; i < m->rest.n; i++)
-		vec_push(f->r->a, &rest, arg_val(m->rest.v[i].outer));
-	arg[1] = arg_list(f->r->a, xs.v, xs.n);
-	arg[2] = arg_list(f->r->a, rest.v, rest.n);
+		vec_push(at->a, &rest, arg_val(m->rest.v[i].outer));
+	arg[1] = arg_list(at->a, xs.v, xs.n);
+	arg[2] = arg_list(at->a, rest.v, rest.n);
 	arg[3] = arg_none();
-	Node *n = node_new(m->outer, op, arg, op->nparam, 1, NULL, f->loc);
-	if (!node_infer(n))
-		return false;
-	all = &n->out[0];
-	if (!iszero(&pos[3]) && !movedim(f, all, &zero, &pos[3], &all))
-		return false;
-	*out = tv_val(all);
-	return true;
-}
-
-bool
-tv_vmap(Fn *f, const char *name, const Tv *pos, int npos, Tv *out)
-{
-	*out = tv_ofarg(arg_none());
-	if (strcmp(name, "lazy_load_decompositions") == 0)
-		return true;
-	if (strcmp(name, "_vmap_increment_nesting") == 0)
-		return increment(f);
-	if (strcmp(name, "_vmap_decrement_nesting") == 0)
-		return decrement(f);
-	if (strcmp(name, "_add_batch_dim") == 0)
-		return add(f, pos, npos, out);
-	if (strcmp(name, "_remove_batch_dim") == 0)
-		return removed(f, pos, npos, out);
-	return tv_unsupported(f, intern_printf(f->r->cx, "torch._functorch.predispatch.%s", name), out);
+	Node *n = node_new(m->outer, op, arg, op->nparam, 1, NULL, at->loc);
+	return node_infer(n) ? movedim(at, &n->out[0], 0, dim) : NULL;
 }

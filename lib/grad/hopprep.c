@@ -128,7 +128,14 @@ prune(Node *n)
 static bool
 keepwhile(Node *n)
 {
+	HopList init = hop_carried(n);
 	Graph *g = n->graph;
+
+	for (int k = 0; k < init.n; k++)
+		if (init.v[k].kind != ArgVal) {
+			error(g->cx, n->loc, "%s: carried value %d is no tensor: it has no derivative then", n->op->name, k);
+			return false;
+		}
 	Node *with = node_new(g, op_find("higher_order.while_loop_keep"), n->arg, n->narg, 2 * hop_carried(n).n, n, n->loc);
 
 	node_inherit(with, n);

@@ -8,4 +8,6 @@
 enum dtype autocast_dtype(const OpDef *, enum dtype mode, bool *widest);
 /* May autocast touch it?  f32 and the half types, never f64. */
 bool autocast_eligible(const Val *);
+/* Casts what n takes, where it must be; the types of its results are inferred by who calls. */
+bool autocast_node(Node *n, enum dtype mode);
 #endif

@@ -298,6 +298,15 @@ carriedfits(Node *n, HopList init, HopList made)
 	return true;
 }
 
+/* A number that a while loop carries is known when it ends. */
+static const Type *
+carriednumber(Node *n, int k)
+{
+	const Type *t = n->out[k].type;
+
+	return t && t->kind == TySym ? t : type_sym(n->graph->cx, sym_fresh(n->graph->cx, "u", INT64_MIN, INT64_MAX));
+}
+
 /* Is result k the body's, or a row of it for each round? */
 static bool
 isstacked(enum hopkind kind, int k, int ncarried)
@@ -509,6 +518,8 @@ hop_infer(Node *n)
 	const Sym *len = kind == HopWhileStack || kind == HopWhileKeep ? looplength(n) : hop_length(n);
 	for (int k = 0; k < n->nout; k++) {
 		const Type *t = renamed_type(cx, &r, resulttype(cx, &res.v[kind == HopWhileKeep && k >= nc ? k - nc : k]));
+		if (kind == HopWhile && t && t->kind == TySym)
+			t = carriednumber(n, k);
 		if (isstacked(kind, k, nc))
 			t = len ? stacked(cx, len, t) : NULL;
 		if (!typed(n, k, t)) {

@@ -819,6 +819,8 @@ higherorder(Run *r, Node *n)
 	for (int k = 0; ok && k < n->nout; k++) {
 		if (!out[k].data)
 			continue;
+		if (n->out[k].type->kind == TySym && n->out[k].type->sym->kind == SymVar)
+			bind(r, n->out[k].type->sym, tensor_geti(&out[k], 0));
 		Mem *m = newmem(r, &n->out[k]);
 		m->t = out[k];
 		m->t.data = arena_dup(m->a, out[k].data, out[k].bytes);

@@ -415,6 +415,7 @@ typedef struct While {
 	int nc;                         /* carried values */
 	int *first;                     /* their first values */
 	int *in, *next;                 /* of a round: the carried and the rest; what it makes */
+	const Sym **num;                /* numbers that are carried; NULL: a tensor */
 	int *out, *row;                 /* results: the last values; those of each round; -1: not read */
 	bool before;                    /* rows are of what goes into a round */
 	const Sym *round, *len;         /* len NULL: no rows */
@@ -465,17 +466,59 @@ whilebegin(Flow *f, While *w, enum hopkind kind)
 	w->first = NEWN(f->a, int, w->nc + 1);
 	w->in = NEWN(f->a, int, w->nc + w->rest.n + 1);
 	w->next = NEWN(f->a, int, w->made.n + w->nc + 1);
+	w->num = NEWN(f->a, const Sym *, w->nc + 1);
 	if (!operands(f, w->init, w->first) || !operands(f, w->rest, w->in + w->nc))
 		return false;
 	for (int k = 0; k < w->nc; k++) {
+		if (w->init.v[k].kind == ArgInt) {
+			w->num[k] = counter(f, arena_printf(f->a, "carried%d_", k));
+			w->in[k] = w->next[k] = -1;
+			continue;
+		}
 		if (!typeof_(&w->init.v[k])) {
-			error(f->cx, f->loc, "%s: carried value %d is no tensor: not supported", f->n->op->name, k);
+			error(f->cx, f->loc, "%s: carried value %d is no tensor or integer: not supported", f->n->op->name, k);
 			return false;
 		}
 		w->in[k] = w->out[k] >= 0 ? w->out[k] : fresh(f, "carried", typeof_(&w->init.v[k]));
 		w->next[k] = k < w->made.n ? fresh(f, "next", typeof_(&w->made.v[k])) : -1;
 	}
 	return true;
+}
+
+/* Numbers that are carried: what sub-graph g calls them is set to what they are. */
+static void
+givenumbers(Flow *f, const While *w, const Graph *g)
+{
+	Val *p[MaxHopOperands];
+	int np = hop_params(g, p, MaxHopOperands);
+
+	for (int k = 0; k < w->nc && k < np; k++)
+		if (w->num[k] && p[k]->type->kind == TySym)
+			bindsize(f, p[k]->type->sym, w->num[k]);
+}
+
+/* They become what the body makes of what it calls them. */
+static bool
+takenumbers(Flow *f, const While *w)
+{
+	for (int k = 0; k < w->nc && k < w->made.n; k++) {
+		if (!w->num[k])
+			continue;
+		if (w->made.v[k].kind != ArgInt) {
+			error(f->cx, f->loc, "%s: carried value %d begins as a number and becomes none", f->n->op->name, k);
+			return false;
+		}
+		set(f, w->num[k], w->made.v[k].i);
+	}
+	return true;
+}
+
+static void
+lastnumbers(Flow *f, const While *w)
+{
+	for (int k = 0; k < w->nc && k < f->n->nout; k++)
+		if (w->num[k] && f->n->out[k].type->kind == TySym)
+			bindsize(f, f->n->out[k].type->sym, w->num[k]);
 }
 
 /* What is carried becomes row number `round`. */
@@ -505,31 +548,39 @@ static bool
 whileloop(Flow *f, enum hopkind kind)
 {
 	int go, head, end;
-	const Sym *outer;
+	const Sym *outer, *more;
+	const Arg *test;
 	While w;
 
 	if (!whilebegin(f, &w, kind))
 		return false;
-	go = hop_results(w.g[0]).n == 1 ? fresh(f, "go", typeof_(&hop_results(w.g[0]).v[0])) : -1;
-	if (go < 0) {
-		error(f->cx, f->loc, "%s: its condition is no tensor", f->n->op->name);
+	test = hop_results(w.g[0]).n == 1 ? &hop_results(w.g[0]).v[0] : NULL;
+	go = test ? fresh(f, "go", typeof_(test)) : -1;
+	if (go < 0 && !(test && (test->kind == ArgInt || test->kind == ArgBool))) {
+		error(f->cx, f->loc, "%s: its condition is no tensor or number", f->n->op->name);
 		return false;
 	}
+	more = test->kind == ArgInt ? test->i : test->kind == ArgBool ? sym_const(f->cx, test->b) : NULL;
 	bindsizes(f, w.g[0], w.nc, w.rest);
 	bindsizes(f, w.g[1], w.nc, w.rest);
 	for (int k = 0; k < w.nc; k++)
-		copy(f, w.first[k], w.in[k]);
+		if (w.num[k])
+			set(f, w.num[k], w.init.v[k].i);
+		else
+			copy(f, w.first[k], w.in[k]);
 	set(f, w.round, sym_const(f->cx, 0));
 	roundsbegin(f, &outer);
 	head = here(f);
 	roundis(f, outer, w.round);
+	givenumbers(f, &w, w.g[0]);
 	if (!call(f, w.g[0], w.in, w.nc + w.rest.n, &go, 1))
 		return false;
-	end = jump(f, go, NULL, 0);
+	end = jump(f, go, more, 0);
 	limit(f, w.round, w.most);
 	if (w.len && w.before)
 		keeprow(f, &w);
-	if (!call(f, w.g[1], w.in, w.nc + w.rest.n, w.next, w.made.n))
+	givenumbers(f, &w, w.g[1]);
+	if (!call(f, w.g[1], w.in, w.nc + w.rest.n, w.next, w.made.n) || !takenumbers(f, &w))
 		return false;
 	for (int k = 0; k < w.nc; k++)
 		copy(f, w.next[k], w.in[k]);
@@ -542,6 +593,7 @@ whileloop(Flow *f, enum hopkind kind)
 		onerow(f, &w);
 	if (w.len)
 		set(f, w.len, w.round);
+	lastnumbers(f, &w);
 	roundsend(f, outer);
 	return true;
 }

@@ -117,27 +117,43 @@ castarg(Casts *c, const Arg *a)
 	return r;
 }
 
+static bool
+castnode(Casts *c, Node *n, enum dtype mode)
+{
+	Arg *arg = NEWN(c->g->arena, Arg, n->narg + 1);
+	bool wide;
+
+	c->before = n;
+	c->dt = autocast_dtype(n->op, mode, &wide);
+	if (wide)
+		node_operands(n, widen, c);
+	if (c->dt == DtNone)
+		return c->ok;
+	for (int i = 0; i < n->narg; i++)
+		arg[i] = castarg(c, &n->arg[i]);
+	if (c->ok)
+		node_setargs(n, arg, n->narg);
+	return c->ok;
+}
+
+bool
+autocast_node(Node *n, enum dtype mode)
+{
+	Casts c = {.g = n->graph, .ok = true};
+
+	return mode == DtNone || castnode(&c, n, mode);
+}
+
 bool
 pass_autocast(Graph *g)
 {
 	enum dtype mode = g->mod->autocast;
 	Casts c = {.g = g, .ok = true, .nmade = g->nval, .made = NEWN(g->arena, Val *, g->nval + 1)};
-	bool wide;
 
 	for (Node *n = g->first; mode != DtNone && n && c.ok; n = n->next) {
 		if (n->op->flags & OP(Leaf))
 			continue;
-		c.before = n;
-		c.dt = autocast_dtype(n->op, mode, &wide);
-		if (wide)
-			node_operands(n, widen, &c);
-		if (c.dt != DtNone) {
-			Arg *arg = NEWN(g->arena, Arg, n->narg + 1);
-			for (int i = 0; i < n->narg; i++)
-				arg[i] = castarg(&c, &n->arg[i]);
-			if (c.ok)
-				node_setargs(n, arg, n->narg);
-		}
+		c.ok = castnode(&c, n, mode);
 		n->annot = NULL;
 		c.ok = c.ok && node_infer(n);
 	}
