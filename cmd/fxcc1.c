@@ -648,6 +648,8 @@ compile(Job *j)
 	enum passend end = passes_run(j->mod, o);
 	if (o->optinfo || o->passstats)
 		simplify_report(j->mod, stderr, o->passstats ? "rule" : "simplify");
+	if (o->optinfo)
+		attention_report(j->cx, stderr, strcmp(o->optinfo, "") == 0 || strcmp(o->optinfo, "-attention") == 0, strcmp(o->optinfo, "-missed") == 0);
 	switch (end) {
 	case PassFailed:  return false;
 	case PassStopped: return write_module(j) && write_meta(j);

@@ -66,7 +66,7 @@ node_composite(const Node *n)
 
 	if (torch && op->flags & OP(Through))
 		return true;
-	if (op->expand == NULL || op->flags & (OP(Opaque) | OP(Leaf)))
+	if (op->expand == NULL || op->flags & (OP(Opaque) | OP(Leaf) | OP(Whole)))
 		return false;
 	if (!torch && !n->graph->mod->train)
 		return true;

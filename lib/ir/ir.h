@@ -97,6 +97,7 @@ typedef struct Param {
 	X(Dynamic, "dynamic")          /* the size of the result depends on data */ \
 	X(Hop, "hop")                  /* takes sub-graphs */                  \
 	X(Opaque, "opaque")            /* keep as a whole: lower has its own way */ \
+	X(Whole, "whole")              /* one operator for all passes before decompose, with or without a derivative */ \
 	X(Fast, "fast")                                                        \
 	X(Through, "through")          /* -fdecomp=torch: autograd sees what the torch line makes of it */
 enum opflag {

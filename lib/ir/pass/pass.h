@@ -8,6 +8,7 @@ bool pass_replace_random(Graph *);   /* number the streams of random operators *
 bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
 bool graph_iscomplex(Graph *);   /* the interpreter wants it decomposed first */
 bool pass_autocast(Graph *);     /* casts of torch.autocast, if Module.autocast says a dtype */
+bool pass_attention(Graph *);    /* one operator for attention that is spelled out (fxcc.attention) */
 bool pass_noop(Graph *);
 bool pass_cse(Graph *);
 bool pass_uniform(Graph *);      /* the rules of uniform.pat; fast ones if Module.fastmath */
@@ -19,4 +20,5 @@ bool pass_constfold(Graph *);
 bool pass_dce(Graph *);
 /* All return false only after reporting an error. */
 void simplify_report(const Module *, FILE *, const char *what);   /* how often each rule was applied */
+void attention_report(Ctx *, FILE *, bool found, bool missed);   /* what became attention, and which softmax did not */
 #endif
