@@ -106,6 +106,7 @@ enum lowkind {
 	LowScan,       /* result at i: fold of the elements with smaller or equal index along dim */
 	LowScatter,    /* element Ex first, then for all j in over: result[at[j]] combined with put */
 	LowExtern,     /* a function of lib/rt */
+	LowBlocks,     /* attention in blocks: all results by one kernel, result 0 describes it (lower/flash.h) */
 	LowLeaf
 };
 typedef struct Low {
@@ -114,11 +115,13 @@ typedef struct Low {
 	const Ex *element;                  /* LowElement, LowScan (what is folded), LowScatter (the value before) */
 	enum fold fold; int dim; bool reverse;  /* LowScan; LowScatter: fold, or set when `set` */
 	bool set;
-	int nover; const Sym *const *j, *const *over;   /* LowScatter: domain variables and extents */
+	int nover; const Sym *const *j, *const *over;   /* LowScatter, LowBlocks: domain variables and extents */
 	const Sym *const *at;               /* nidx of them */
 	const Ex *put, *putif;              /* putif NULL: always */
 	Str fn;                             /* LowExtern: "sort": fxrt_sort in lib/rt */
-	const Sym *const *num; int nnum;    /* its integers */
+	const Sym *const *num; int nnum;    /* its integers; LowBlocks: is it causal, are dead rows 0 */
+	const Ex *const *part; int npart;   /* LowBlocks: elements of operands; what is done to a score, which stands as ... */
+	const Ex *hole[2];                  /* ... these */
 	const double *real; int nreal;      /* its doubles */
 	const Sym *const *scratch; int nscratch; /* sizes in bytes of its scratch buffers */
 } Low;

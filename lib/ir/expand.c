@@ -86,6 +86,18 @@ node_expands(const Node *n)
 }
 
 bool
+table_holds(Graph *g, Loc loc, const OpDef *op, const char *text, const char *const *name, const Sym *const *size, int n)
+{
+	Lang L;
+	LVal v;
+
+	lang_init(&L, g->cx, g->mod, op, loc, LangPlain);
+	for (int k = 0; k < n; k++)
+		lang_set(&L, name[k], lang_sym(size[k]));
+	return lang_run(&L, "condition", text, FormExpr, &v) && v.kind == LBool && v.b;
+}
+
+bool
 expand_op(Graph *g, const OpDef *op, const Arg *arg, Loc loc, Node *before, Val ***res, int *n)
 {
 	Lang L;

@@ -850,6 +850,8 @@ compute(Run *r, Node *n)
 			return false;
 		if (low.kind == LowExtern)
 			return external(r, n, &low);
+		if (low.kind == LowBlocks)
+			return expanded(r, n);
 		if (!bylow(r, n, o, &low))
 			return false;
 	}

@@ -229,7 +229,7 @@ int   lang_foldof(const char *name);                 /* enum fold; -1 */
 const Sym *lang_freshvar(Lang *, const char *stem, const Sym *extent);   /* an index over 0..extent-1 */
 void  lang_need(Lang *, const Ast *, Str name, int n, int want);         /* arguments */
 
-/* low.c: scan, scatter, extern; false: none of these */
+/* low.c: scan, scatter, extern, blocks; false: none of these */
 bool  lang_lowering(Lang *, const Ast *, Str name, LVal *, int n, LKey *, int nkw);
 
 /* langop.c: tensor mode */
@@ -248,7 +248,9 @@ bool  infer_subgraphs(Node *);                       /* those of a higher-order 
 void  infer_guard(Module *, Loc, const Sym *cond, Str message);   /* cond holds from here on; checked at the door */
 enum dtype infer_promote(const OpDef *, const Arg *arg);   /* ATen's result type of all that take part */
 
-/* expand.c: evaluate the expand line of op before a node, in g. */
+/* expand.c: does a condition of the tables hold of sizes?  text: macros over these names. */
+bool  table_holds(Graph *, Loc, const OpDef *, const char *text, const char *const *name, const Sym *const *size, int n);
+/* Evaluate the expand line of op before a node, in g. */
 bool  expand_op(Graph *, const OpDef *, const Arg *, Loc, Node *before, Val ***res, int *n);
 /* Sizes that took other names: var[k] is now with[k], in types and arguments. */
 typedef struct Renaming { VEC(const Sym *) var, with; } Renaming;

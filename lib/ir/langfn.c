@@ -469,6 +469,13 @@ f_isknown(const LCall *c)
 	return lang_bool(v.kind != LInt || sym_isconst(v.i, &k));
 }
 
+/* Is the program differentiated? */
+static LVal
+f_training(const LCall *c)
+{
+	return lang_bool(c->L->mod && c->L->mod->train);
+}
+
 static LVal
 f_error(const LCall *c)
 {
@@ -512,7 +519,8 @@ static const struct {
 	{"istensor", f_istensor, true}, {"islist", f_islist, true},
 	{"isstr", f_isstr, true}, {"isbool", f_isbool, true},
 	{"isint", f_isint, true}, {"isfloat", f_isfloat, true},
-	{"isknown", f_isknown, true}, {"error", f_error, true},
+	{"isknown", f_isknown, true}, {"training", f_training, true},
+	{"error", f_error, true},
 };
 
 bool

@@ -115,6 +115,41 @@ external(Lang *L, const Ast *at, LVal *v, int n, LKey *kw, int nkw)
 		low->scratch = syms(L, at, scratch, &low->nscratch);
 }
 
+/* A number that loops have at hand. */
+static const Ex *
+hole(Lang *L, enum dtype dt)
+{
+	return ex_bits(L->cx, dt, ex_index(L->cx, sym_fresh(L->cx, "h", INT64_MIN, INT64_MAX)));
+}
+
+static void
+blocks(Lang *L, const Ast *at, LVal *v, int n)
+{
+	Low *low = L->low;
+
+	lang_need(L, at, "blocks", n, 4);
+	if (v[1].kind != LDtype)
+		lang_fail(L, at, "blocks of what dtype?");
+	low->kind = LowBlocks;
+	low->over = syms(L, at, v[0], &low->nover);
+	low->num = syms(L, at, v[2], &low->nnum);
+	if (L->out->out > 0)
+		return;
+	const Sym **j = NEWN(L->a, const Sym *, low->nover);
+	LVal x = lang_list(L, low->nover + COUNT(low->hole)), list;
+	for (int k = 0; k < low->nover; k++)
+		x.list.v[k] = lang_sym(j[k] = lang_freshvar(L, "j", low->over[k]));
+	for (int k = 0; k < COUNT(low->hole); k++)
+		x.list.v[low->nover + k] = (LVal){.kind = LEx, .ex = low->hole[k] = hole(L, v[1].dt)};
+	low->j = j;
+	list = lang_iter(L, at, lang_call1(L, v[3], x));
+	const Ex **part = NEWN(L->a, const Ex *, list.list.n + 1);
+	for (int k = 0; k < list.list.n; k++)
+		part[k] = ex_adopt(L->cx, v[1].dt, lang_ex(L, at, list.list.v[k]));
+	low->part = part;
+	low->npart = list.list.n;
+}
+
 bool
 lang_lowering(Lang *L, const Ast *at, Str name, LVal *v, int n, LKey *kw, int nkw)
 {
@@ -124,6 +159,8 @@ lang_lowering(Lang *L, const Ast *at, Str name, LVal *v, int n, LKey *kw, int nk
 		scatter(L, at, v, n);
 	else if (strcmp(name, "extern") == 0)
 		external(L, at, v, n, kw, nkw);
+	else if (strcmp(name, "blocks") == 0)
+		blocks(L, at, v, n);
 	else
 		return false;
 	return true;
@@ -264,7 +301,7 @@ node_low(Node *n, int out, Low *low)
 		if (!lang_run(&L, "lower", n->op->lower, FormExpr, &v))
 			return false;
 		L.low = NULL;
-		if (low->kind == LowExtern)
+		if (low->kind == LowExtern || low->kind == LowBlocks)
 			return true;
 	}
 	if (low->kind == LowNone)

@@ -26,8 +26,8 @@ typedef struct Fuse {
 
 /* ---- loads of a root ------------------------------------------------------------ */
 
-static void
-eachpart(Root *r, void (*fn)(void *, const Ex *), void *arg)
+void
+root_each(const Root *r, void (*fn)(void *, const Ex *), void *arg)
 {
 	if (r->e)
 		fn(arg, r->e);
@@ -37,6 +37,8 @@ eachpart(Root *r, void (*fn)(void *, const Ex *), void *arg)
 		fn(arg, r->putif);
 	for (int i = 0; r->at && i < r->low.nidx; i++)
 		fn(arg, r->at[i]);
+	for (int i = 0; r->part && i < r->low.npart; i++)
+		fn(arg, r->part[i]);
 }
 
 struct note { Fuse *f; Root *root; };
@@ -61,7 +63,7 @@ noteloads(void *p, const Ex *e)
 static void
 noteroot(Fuse *f, Root *r)
 {
-	eachpart(r, noteloads, &(struct note){f, r});
+	root_each(r, noteloads, &(struct note){f, r});
 }
 
 /* What a root's loads of one value amount to. */
@@ -175,14 +177,14 @@ reading(Fuse *f, Root *root, Val *v)
 {
 	Reading r = {.f = f, .root = root, .val = v};
 
-	eachpart(root, gathers, &r);
+	root_each(root, gathers, &r);
 	if (!r.load.n)
 		return r;
 	for (int i = 0; i < root->n; i++)
 		map_put(f->lo->a, &r.extent, root->i[i], (void *)root->ext[i]);
 	for (int i = 0; i < root->low.nover; i++)
 		map_put(f->lo->a, &r.extent, root->low.j[i], (void *)root->low.over[i]);
-	eachpart(root, foldsof, &r);
+	root_each(root, foldsof, &r);
 	r.evals = sym_const(f->cx, 0);
 	for (int i = 0; i < r.load.n; i++)
 		r.evals = sym_add(f->cx, r.evals, evalsof(&r, r.load.v[i]));
@@ -217,6 +219,8 @@ inlineinto(Fuse *f, Root *r, Val *v)
 		r->putif = ex_rewrite(f->cx, r->putif, substload, &s, NULL, NULL, 0);
 	for (int i = 0; r->at && i < r->low.nidx; i++)
 		r->at[i] = ex_rewrite(f->cx, r->at[i], substload, &s, NULL, NULL, 0);
+	for (int i = 0; r->part && i < r->low.npart; i++)
+		r->part[i] = ex_rewrite(f->cx, r->part[i], substload, &s, NULL, NULL, 0);
 	noteroot(f, r);
 }
 
@@ -324,6 +328,8 @@ newroot(Fuse *f, Val *v)
 		for (int i = 0; i < low->nidx; i++)
 			r->at[i] = ex_index(f->cx, low->at[i]);
 	}
+	if (low->npart)
+		r->part = arena_dup(f->lo->a, low->part, sizeof *low->part * (size_t)low->npart);
 	f->lo->rootof[v->id] = r;
 	noteroot(f, r);
 }
@@ -470,14 +476,14 @@ lowerall(Fuse *f)
 	return ok;
 }
 
-/* An extern has all its results in memory, read or not. */
+/* What is made at one stroke has all its results in memory, read or not. */
 static void
 visitnode(Fuse *f, Node *n)
 {
 	for (int i = n->nout; i-- > 0; ) {
 		Val *v = &n->out[i];
 		enum lowkind k = f->lo->low[v->id].kind;
-		if (k == LowExtern)
+		if (k == LowExtern || k == LowBlocks)
 			f->need[v->id] = 1;
 		if (k != LowNone && k != LowLeaf)
 			decide(f, v);

@@ -843,7 +843,18 @@ gen_store(Gen *g, int buf, const Sym *index, const Ex *value)
 	                  .a = i, .b = gen_splat(g, v, lanes), .c = m});
 }
 
-/* ---- loops over one variable --------------------------------------------------------- */
+/* A fresh variable stands for the value, so that gen_store sees an expression. */
+void
+gen_put(Gen *g, Val *v, const Sym *at, KRef x)
+{
+	const Sym *h = sym_fresh(g->cx, "h", INT64_MIN, INT64_MAX);
+	const Ex *e = ex_bits(g->cx, ins(g, x)->dt, ex_index(g->cx, h));
+
+	gen_remember(g, e, x);
+	gen_store(g, gen_buf(g, v), at, e);
+}
+
+/* ---- loops --------------------------------------------------------- */
 
 typedef void Body(Gen *, void *);
 
@@ -913,4 +924,28 @@ void
 gen_for(Gen *g, const Sym *var, const Sym *ext, bool vector, Body *body, void *arg)
 {
 	gen_range(g, var, gen_int(g, DtI64, 0), gen_sym(g, ext), ext, vector, body, arg);
+}
+
+KRef
+gen_tasks(Gen *g, const Sym *const *var, const Sym *const *ext, int n)
+{
+	const Sym *all = sym_const(g->cx, 1);
+	bool par = g->lo->opt.threads > 1;
+	KRef loop, rest;
+
+	for (int i = 0; i < n; i++)
+		all = sym_mul(g->cx, all, ext[i]);
+	g->k->parallel = par ? all : NULL;
+	loop = rest = gen_loop(g, par ? LoopParallel : LoopSerial, gen_int(g, DtI64, 0), gen_sym(g, all), 1);
+	for (int i = n; i-- > 0; ) {
+		KRef e = i ? gen_sym(g, ext[i]) : 0;
+		if (i && sym_is(ext[i], 1)) {
+			gen_bind(g, var[i], gen_int(g, DtI64, 0));
+			continue;
+		}
+		gen_bind(g, var[i], i ? gen_op(g, ScFmod, DtI64, rest, e, 0) : rest);
+		if (i)
+			rest = gen_op(g, ScQuot, DtI64, rest, e, 0);
+	}
+	return loop;
 }

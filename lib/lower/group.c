@@ -46,16 +46,15 @@ addload(void *p, const Ex *load)
 }
 
 static void
+addloads(void *p, const Ex *e)
+{
+	ex_loads(e, addload, p);
+}
+
+static void
 loadsof(Reads *r, const Root *root)
 {
-	if (root->e)
-		ex_loads(root->e, addload, r);
-	if (root->put)
-		ex_loads(root->put, addload, r);
-	if (root->putif)
-		ex_loads(root->putif, addload, r);
-	for (int i = 0; root->at && i < root->low.nidx; i++)
-		ex_loads(root->at[i], addload, r);
+	root_each(root, addloads, r);
 }
 
 struct operands { Grouping *w; uint64_t *set; };
@@ -87,11 +86,17 @@ sizegroup(void *p, const Sym *s)
 }
 
 static void
+sizesof(void *p, const Ex *e)
+{
+	struct sizes *z = p;
+
+	ex_syms(z->w->lo->cx, e, sizegroup, p);
+}
+
+static void
 sizegroups(Grouping *w, Root *root, uint64_t *set)
 {
 	struct sizes z = {w, set, root};
-	const Ex *part[3] = {root->e, root->put, root->putif};
-	Ctx *cx = w->lo->cx;
 
 	if (!w->lo->found.n)
 		return;
@@ -101,11 +106,7 @@ sizegroups(Grouping *w, Root *root, uint64_t *set)
 		sizegroup(&z, root->low.over[i]);
 	for (int i = 0; i < root->low.nnum; i++)
 		sizegroup(&z, root->low.num[i]);
-	for (int i = 0; i < 3; i++)
-		if (part[i])
-			ex_syms(cx, part[i], sizegroup, &z);
-	for (int i = 0; root->at && i < root->low.nidx; i++)
-		ex_syms(cx, root->at[i], sizegroup, &z);
+	root_each(root, sizesof, &z);
 }
 
 /* Groups that root must come after, those that these need included. */
@@ -122,6 +123,8 @@ needsof(Grouping *w, Root *root, const Reads *reads)
 	}
 	if (root->low.kind == LowExtern)
 		node_operands(root->val->def, operandgroup, &o);
+	if (root->low.kind == LowBlocks && root->val->out > 0)       /* result 0 stands for all */
+		addset(direct, w->lo->rootof[root->val->def->out[0].id]->group);
 	sizegroups(w, root, direct);
 	for (int g = 0; g < w->gs->v.n; g++)
 		if (inset(direct, g)) {

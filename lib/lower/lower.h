@@ -3,7 +3,8 @@
  * fuse.c   decides which values live in memory (Roots) and inlines the rest
  * group.c  gathers roots that share their outer loops into one kernel
  * nest.c   writes a group as loops, gen.c the expressions inside, fold.c folds
- * contract.c, pack.c  sums of products on register tiles
+ * contract.c, pack.c, tile.c  sums of products on register tiles
+ * flash.c, flashback.c, flashtile.c  attention in blocks
  * plan.c   buffers, memory, steps
  *
  * From nest.c on, an ExLoad has one index: the element of its buffer.
@@ -20,6 +21,7 @@ typedef struct Root {
 	const Sym *const *i, *const *ext;
 	const Ex *e;                     /* element at i[], producers inlined (LowElement, LowScan, LowScatter) */
 	const Ex *put, *putif, **at;     /* LowScatter: as in low, producers inlined; at: ExIndex each */
+	const Ex **part;                 /* LowBlocks: as in low, producers inlined */
 	const Ex *contraction;           /* the fold in e that is one, or NULL */
 	int   group;
 	bool  alone;                     /* in a group of its own: sizes come from it */
@@ -62,6 +64,7 @@ const Ex  *ex_ready(Lower *, const Ex *);
 /* ---- fuse.c, group.c ------------------------------------------------------- */
 
 bool fuse_roots(Lower *);
+void root_each(const Root *, void (*fn)(void *, const Ex *), void *arg);   /* every expression of it */
 
 /* Roots computed by one kernel, in order.  The first nouter loops are common. */
 typedef struct Member {
@@ -143,6 +146,7 @@ KRef  gen_ex(Gen *, const Ex *);                 /* lanes 1 if it does not vary 
 void  gen_hoist(Gen *, const Ex *);              /* emit here whatever of e is ready */
 void  gen_hoistsym(Gen *, const Sym *);
 void  gen_store(Gen *, int buf, const Sym *index, const Ex *value);
+void  gen_put(Gen *, Val *, const Sym *index, KRef value);
 void  gen_remember(Gen *, const void *key, KRef);
 KRef  gen_recall(Gen *, const void *key);
 
@@ -154,6 +158,9 @@ void  gen_range(Gen *, const Sym *var, KRef from, KRef to, const Sym *ext, bool 
 /* check.c: indices that the model computes. */
 void  check_low(Lower *, Val *);                 /* what the element of val reads and writes by such gets ExChecks */
 KRef  gen_check(Gen *, const Ex *);
+
+/* The parallel loop (serial if there is one thread): its index is split into those of var[], the last fastest. */
+KRef  gen_tasks(Gen *, const Sym *const *var, const Sym *const *ext, int n);
 
 /* fold.c: several folds over equal extents at once */
 void  gen_folds(Gen *, const Ex **fold, int n);
@@ -188,6 +195,9 @@ void  ex_moves(Gen *, const Ex *, const Sym *var, Moves *);
 /* special.c: scans and scatters, each alone in its kernel */
 Kernel *scan_kernel(Lower *, Root *, Gen **gen);
 Kernel *scatter_kernel(Lower *, Root *, Gen **gen);
+
+/* flash.c: attention in blocks, all results of a node */
+Kernel *flash_kernel(Lower *, Root *, Gen **gen);
 
 /* contract.c: false: not such a thing, or not worth it (nothing written) */
 bool  contract_find(Lower *, Root *);

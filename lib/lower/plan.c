@@ -337,6 +337,11 @@ groupstep(Planning *w, Group *gr)
 		if (hop_kind(r->val->def->op))
 			return firstresult(w->lo, r->val) ? flow_steps(w, r->val->def) : true;
 		return r->val->out == 0 ? externstep(w, r) : true;
+	case LowBlocks:
+		if (r->val->out > 0)
+			return true;
+		k = flash_kernel(w->lo, r, &g);
+		break;
 	case LowScan:    k = scan_kernel(w->lo, r, &g); break;
 	case LowScatter: k = scatter_kernel(w->lo, r, &g); break;
 	default:

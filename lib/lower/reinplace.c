@@ -54,6 +54,8 @@ reads(const Root *root, const Val *leaf, bool own)
 	look(root->putif, &put);
 	for (int d = 0; root->at && d < root->low.nidx; d++)
 		look(root->at[d], &put);
+	for (int k = 0; root->part && k < root->low.npart; k++)
+		look(root->part[k], &put);
 	r.any |= put.any;
 	r.elsewhere |= put.any;
 	return r;
@@ -68,6 +70,8 @@ hindrance(Lower *lo, const Groups *groups, Val *v, Val *leaf)
 
 	if (root == NULL || root->low.kind == LowExtern)
 		return "an operator of the run-time library computes it";
+	if (root->low.kind == LowBlocks)
+		return "it is computed in blocks";
 	if (!type_same(v->type, leaf->type) || storage_type(lo, leaf)->stride)
 		return "the input's layout differs";
 	for (int i = 0; i < groups->v.n; i++) {

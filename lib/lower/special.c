@@ -91,17 +91,6 @@ takes(Gen *g, const Scan *s, KRef x, KRef best)
 }
 
 static void
-storevalue(Gen *g, Val *v, const Sym *at, KRef x)
-{
-	/* A fresh variable stands for the value, so that gen_store sees an expression. */
-	const Sym *h = sym_fresh(g->cx, "h", INT64_MIN, INT64_MAX);
-	const Ex *e = ex_bits(g->cx, g->k->ins.v[x].dt, ex_index(g->cx, h));
-
-	gen_remember(g, e, x);
-	gen_store(g, gen_buf(g, v), at, e);
-}
-
-static void
 scanline(Gen *g, Scan *s)
 {
 	Root *r = s->r;
@@ -131,7 +120,7 @@ scanline(Gen *g, Scan *s)
 		gen_set(g, best, gen_op(g, scancombine(low->fold), s->acc, gen_get(g, best), x, 0));
 		now = gen_get(g, best);
 	}
-	storevalue(g, r->val, s->at, gen_cast(g, r->val->type->dt, now));
+	gen_put(g, r->val, s->at, gen_cast(g, r->val->type->dt, now));
 	gen_unbind(g, var);
 	gen_end(g, loop);
 }

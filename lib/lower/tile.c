@@ -517,66 +517,41 @@ rowbody(Contraction *c, const Sym *blk)
 	closeloop(c, c->jl, loop);
 }
 
-typedef struct Task { const Sym *var, *ext; } Task;
-
-/* The parallel loop: its index is split into those of the tasks' variables, the last fastest. */
-static KRef
-opentasks(Contraction *c, const Task *t, int n)
-{
-	Gen *g = c->g;
-	const Sym *all = sym_const(c->lo->cx, 1);
-	bool par = c->lo->opt.threads > 1;
-	KRef loop, rest;
-
-	for (int i = 0; i < n; i++)
-		all = sym_mul(c->lo->cx, all, t[i].ext);
-	g->k->parallel = par ? all : NULL;
-	loop = rest = gen_loop(g, par ? LoopParallel : LoopSerial, izero(c), gen_sym(g, all), 1);
-	for (int i = n; i-- > 0; ) {
-		KRef ext = i ? gen_sym(g, t[i].ext) : 0;
-		if (i && sym_is(t[i].ext, 1)) {
-			gen_bind(g, t[i].var, izero(c));
-			continue;
-		}
-		gen_bind(g, t[i].var, i ? gen_op(g, ScFmod, DtI64, rest, ext, 0) : rest);
-		if (i)
-			rest = gen_op(g, ScQuot, DtI64, rest, ext, 0);
-	}
-	return loop;
-}
-
 static void
 write(Contraction *c)
 {
 	Ctx *cx = c->lo->cx;
 	Gen *g = c->g;
-	Task t[MaxRank + 3];
-	int n = 0;
+	const Sym *var[MaxRank + 3], *ext[MaxRank + 3];
+	int n = c->no;
 	int64_t mb = rowtiles(c);
 	const Sym *blk = sym_fresh(cx, "b", 0, INT64_MAX);
 	KRef loop;
 
-	for (int i = 0; i < c->no; i++)
-		t[n++] = (Task){c->o[i], c->oext[i]};
+	memcpy(var, c->o, sizeof *var * (size_t)n);
+	memcpy(ext, c->oext, sizeof *ext * (size_t)n);
+	var[n] = blk;
 	if (c->bform == BBlock) {
-		t[n++] = (Task){blk, sym_ceildiv(cx, c->NT, sym_const(cx, c->NP))};
-		loop = opentasks(c, t, n);
+		ext[n++] = sym_ceildiv(cx, c->NT, sym_const(cx, c->NP));
+		loop = gen_tasks(g, var, ext, n);
 		blockbody(c, blk);
 	} else if (c->byrows) {
-		t[n++] = (Task){blk, sym_ceildiv(cx, c->NT, sym_const(cx, c->NP))};
-		t[n++] = (Task){c->mt, c->MT};
-		loop = opentasks(c, t, n);
+		ext[n++] = sym_ceildiv(cx, c->NT, sym_const(cx, c->NP));
+		var[n] = c->mt;
+		ext[n++] = c->MT;
+		loop = gen_tasks(g, var, ext, n);
 		rowbody(c, blk);
 	} else {
-		t[n++] = (Task){blk, sym_ceildiv(cx, c->MT, sym_const(cx, mb))};
-		t[n++] = (Task){c->jp, c->NT};
-		loop = opentasks(c, t, n);
+		ext[n++] = sym_ceildiv(cx, c->MT, sym_const(cx, mb));
+		var[n] = c->jp;
+		ext[n++] = c->NT;
+		loop = gen_tasks(g, var, ext, n);
 		KRef from = gen_mul(g, gen_sym(g, blk), gen_int(g, DtI64, mb));
 		KRef to = gen_op(g, ScMin, DtI64, gen_add(g, from, gen_int(g, DtI64, mb)), gen_sym(g, c->MT), 0);
 		panelbody(c, from, to);
 	}
 	for (int i = 0; i < n; i++)
-		gen_unbind(g, t[i].var);
+		gen_unbind(g, var[i]);
 	gen_end(g, loop);
 }
 

@@ -10,6 +10,7 @@
  * already; attend.c builds the operator.
  */
 #include <math.h>
+#include "ir/lang.h"
 #include "ir/pass/attention.h"
 
 /* ---- small questions ----------------------------------------------------------------- */
@@ -412,6 +413,19 @@ dtypes(Attention *t)
 	return true;
 }
 
+/* Of few queries or keys the parts are faster. */
+static bool
+worth(Attention *t)
+{
+	int a = t->first->op->nparam > 3 ? 1 : 0;
+	const Type *q = arg_tensor(t->first, a)->type, *k = arg_tensor(t->first, a + 1)->type, *v = arg_tensor(t->last, 1)->type;
+	const Sym *size[] = {q->dim[q->rank - 2], k->dim[k->rank - 1], q->dim[q->rank - 1], v->dim[v->rank - 1]};
+
+	return table_holds(t->g, t->last->loc, op_find("fxcc.attention"), "attention_found(queries, keys, columns, valuecolumns)",
+	                   (const char *const[]){"queries", "keys", "columns", "valuecolumns"}, size, 4) ||
+	       no(t, "there are too few queries or keys to gain by it");
+}
+
 static bool
 attention(Attention *t, bool *near)
 {
@@ -423,7 +437,7 @@ attention(Attention *t, bool *near)
 	for (int i = 0; i < t->up.n; i++)
 		take(t, t->up.v[i].n);
 	take(t, t->first);
-	return closed(t) && dtypes(t);
+	return closed(t) && dtypes(t) && worth(t);
 }
 
 /* ---- the report -------------------------------------------------------------------------------------- */
