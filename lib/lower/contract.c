@@ -24,7 +24,7 @@
  */
 #include "lower/contract.h"
 
-enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 256, DotRows = 96, ShareRows = 64, RowTasks = 16 };
+enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 64, DotRows = 24, ShareRows = 192, LeastShare = 32, RowTasks = 16, Blocks = 16 };
 
 /* ---- finding ------------------------------------------------------------------------ */
 
@@ -351,13 +351,17 @@ direct(Contraction *c)
 {
 	const Ex *l = contract_load(c->B);
 	const Sym *k, *rest;
-	int64_t N, M;
+	int64_t N, M, K;
 
 	if (!l || c->nn != 1 || !sym_linear(c->lo->cx, l->idx[0], c->n[0], &k, &rest) || !sym_is(k, 1))
 		return false;
 	if (uses(c, l, c->n[0]) && gen_fvsym(c->g, rest) & gen_bit(c->g, c->n[0]))
 		return false;
-	return contract_const(c->N, &N) && N % c->W == 0 && !(contract_const(c->M, &M) && M > DirectRows);
+	if (!contract_const(c->N, &N) || N % c->W)
+		return false;
+	if (contract_const(c->K, &K) && K * N * dtypeinfo[c->dt].bytes <= c->lo->opt.target->l1)
+		return true;
+	return !contract_const(c->M, &M) || M <= DirectRows;
 }
 
 /* Do neighbours along the last k lie side by side in e? */
@@ -478,8 +482,11 @@ blocksize(Contraction *c)
 		most = 1;
 	if (most * c->NR > 256)
 		most = 256 / c->NR ? 256 / c->NR : 1;
-	if (contract_const(c->N, &N) && most > (N + c->NR - 1) / c->NR)
-		most = (N + c->NR - 1) / c->NR;
+	if (contract_const(c->N, &N)) {
+		int64_t panels = (N + c->NR - 1) / c->NR, share = (panels + Blocks - 1) / Blocks;
+		most = most > panels ? panels : most;
+		most = c->lo->opt.threads > 1 && !c->no && most > share ? share : most;
+	}
 	c->NP = most;
 	return true;
 }
@@ -503,13 +510,13 @@ lcm(int64_t a, int64_t b)
 static bool
 large(Contraction *c)
 {
-	int64_t N, K, M = contract_extent(c->M);
+	int64_t N, K, M = contract_extent(numel_of(c->lo->cx, c->oext, c->no)) * contract_extent(c->M);
 
-	if (c->W < 4 || c->nn != 1 || c->no || !c->m || (c->bform != BBlock && c->bform != BDirect) || longk(c))
+	if (c->W < 4 || c->nn != 1 || c->nbo || !c->m || c->bform == BPacked || c->bform == BDirect || longk(c))
 		return false;
 	if (!contract_const(c->N, &N) || !contract_const(c->K, &K))
 		return false;
-	return M >= ShareRows && K >= ShareRows && N >= ShareRows && M * N * K >= 1 << 20;
+	return M >= ShareRows && K >= LeastShare && N >= LeastShare && M * N * K >= 1 << 20;
 }
 
 /* The tile that needs least time: an iteration of k costs its products and a little more;
@@ -538,7 +545,7 @@ sharedtile(Contraction *c, bool packrows)
 static void
 share(Contraction *c)
 {
-	bool rows = c->aform == ADirect && !contract_alongk(c, c->A);
+	bool rows = c->aform == ADirect && !contract_alongk(c, c->A) && !c->nao;
 
 	sharedtile(c, rows);
 	c->PB = c->NR;
@@ -560,7 +567,8 @@ byrows(Contraction *c)
 {
 	int64_t K, most, NT = contract_extent(c->NT);
 
-	c->byrows = c->bform == BPacked && contract_extent(c->MT) >= RowTasks;
+	c->byrows = (c->bform == BPacked || c->bform == BDirect) &&
+	            contract_extent(numel_of(c->lo->cx, c->oext, c->no)) * contract_extent(c->MT) >= RowTasks;
 	if (!contract_const(c->K, &K))
 		K = 512;
 	most = c->lo->opt.target->l2 * 3 / 4 / (K * c->NR * dtypeinfo[c->dt].bytes);

@@ -45,7 +45,7 @@ typedef struct Contraction {
 	const Sym *kp, *KP;              /* number of the piece, how many */
 	enum aform aform;
 	enum bform bform;
-	bool   byrows;                   /* BPacked: tasks are tiles of rows, of which each meets NP panels */
+	bool   byrows;                   /* BPacked, BDirect: tasks are tiles of rows, of which each meets NP panels */
 	int64_t NP;                      /* panels to a block */
 	const Sym *MT, *NT;              /* tiles of rows, panels of columns */
 	Packed *apack, *bpack;
@@ -74,6 +74,8 @@ int64_t contract_extent(const Sym *);                       /* large if not know
 
 /* panel.c */
 Packed *panel_kernel(Contraction *, bool rows);             /* A or B as panels */
+bool panel_turns(Contraction *);                            /* vectors of B lie along k and must be turned */
+void panel_block(Contraction *, const Sym *panel0, KRef panels);
 
 /* pack.c */
 bool pack_const(Contraction *, bool rows, Packed **out);   /* false: not a constant that can be packed */

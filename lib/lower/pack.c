@@ -369,6 +369,10 @@ pack_block(Contraction *c, const Sym *panel0, KRef npanels)
 	Gen *g = c->g;
 	Ctx *cx = c->lo->cx;
 
+	if (panel_turns(c)) {
+		panel_block(c, panel0, npanels);
+		return;
+	}
 	b.jp = sym_fresh(cx, "p", 0, INT64_MAX);
 	b.q = sym_fresh(cx, "q", 0, c->NR);
 	b.row = sym_fresh(cx, "y", 0, INT64_MAX);

@@ -23,7 +23,7 @@ typedef struct Panels {
 	const Sym *var, *ext;            /* of A: the row; of B: the column */
 	const Sym *tiles;
 	int   width, buf;
-	const Sym *p, *v;                /* panel; first of the vector in it */
+	const Sym *p0, *p, *v;           /* the buffer's first panel; panel in the buffer; first of the vector in it */
 } Panels;
 
 static const Sym *
@@ -78,7 +78,7 @@ lanes(Panels *w, const Ex *e, const Sym *var, KRef first, KRef mask)
 static const Sym *
 column(Panels *w)
 {
-	return contract_plus(w->c, contract_times(w->c, w->p, w->width), w->v);
+	return contract_plus(w->c, contract_times(w->c, contract_plus(w->c, w->p0, w->p), w->width), w->v);
 }
 
 /* One vector of neighbours along the panel; zeros beyond the last. */
@@ -278,6 +278,7 @@ declare(Panels *w)
 {
 	Contraction *c = w->c;
 
+	w->p0 = sym_const(c->lo->cx, 0);
 	w->p = loopvar(w, "p");
 	w->v = loopvar(w, "v");
 	gen_declare(w->g, w->var);
@@ -301,7 +302,7 @@ panel_kernel(Contraction *c, bool rows)
 	w.tiles = sym_ceildiv(c->lo->cx, w.ext, sym_const(c->lo->cx, w.width));
 	p = result(&w, name);
 	declare(&w);
-	if (!rows && contract_alongk(c, w.e) && contract_const(c->kext[c->nk - 1], &n) && n >= c->W)
+	if (!rows && panel_turns(c))
 		strips(&w);
 	else if (c->nk == 1)
 		chunks(&w);
@@ -313,4 +314,29 @@ panel_kernel(Contraction *c, bool rows)
 	w.g->k->doc = name;
 	c->made[c->nmade++] = (Made){w.g->k, w.g};
 	return p;
+}
+
+/* Does B lie along k, for whole vectors? */
+bool
+panel_turns(Contraction *c)
+{
+	int64_t n;
+
+	return c->W >= 4 && c->nn == 1 && contract_alongk(c, c->B) && contract_const(c->kext[c->nk - 1], &n) && n >= c->W;
+}
+
+/* The same into the block of the kernel at hand, whose first panel is p0. */
+void
+panel_block(Contraction *c, const Sym *p0, KRef n)
+{
+	Panels w = {.c = c, .g = c->g, .e = c->B, .var = c->n[0], .ext = c->N, .width = c->NR, .buf = c->blockbuf, .p0 = p0};
+	KRef panels, vectors;
+
+	w.p = loopvar(&w, "p");
+	w.v = loopvar(&w, "v");
+	panels = open(&w, LoopSerial, w.p, gen_int(w.g, DtI64, 0), n, 1);
+	vectors = open(&w, LoopSerial, w.v, gen_int(w.g, DtI64, 0), gen_int(w.g, DtI64, c->NR), c->W);
+	kloops(&w, 0, squares);
+	close(&w, w.v, vectors);
+	close(&w, w.p, panels);
 }
