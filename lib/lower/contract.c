@@ -506,30 +506,53 @@ lcm(int64_t a, int64_t b)
 	return a / x * b;
 }
 
-/* Is the product large enough for panels made by kernels of their own? */
+/* Is the product large enough for kernels of their own that make panels? */
 static bool
 large(Contraction *c)
 {
-	int64_t N, K, M = contract_extent(numel_of(c->lo->cx, c->oext, c->no)) * contract_extent(c->M);
+	int64_t N, K, O = contract_extent(numel_of(c->lo->cx, c->oext, c->no));
 
-	if (c->W < 4 || c->nn != 1 || c->nbo || !c->m || c->bform == BPacked || c->bform == BDirect || longk(c))
+	if (c->W < 4 || c->nn != 1 || !c->m || longk(c) || !contract_const(c->N, &N) || !contract_const(c->K, &K))
 		return false;
-	if (!contract_const(c->N, &N) || !contract_const(c->K, &K))
+	return K >= LeastShare && N >= LeastShare && O * contract_extent(c->M) * N * K >= 1 << 20;
+}
+
+/* Of B: not if it is packed but once anyway, by the tasks of few rows. */
+static bool
+sharecolumns(Contraction *c)
+{
+	return (c->bform == BBlock || c->bform == BRows) && !c->nbo &&
+	       contract_extent(numel_of(c->lo->cx, c->oext, c->no)) * contract_extent(c->M) >= ShareRows;
+}
+
+/* Of A: each k would read another line. */
+static bool
+sharerows(Contraction *c)
+{
+	return c->aform == ADirect && !contract_alongk(c, c->A) && !c->nao && contract_extent(c->K) >= 2 * LeastShare;
+}
+
+static bool
+tilefits(Contraction *c, int mr, int nv, bool rows)
+{
+	int64_t N = contract_extent(c->N);
+
+	if (mr * nv + nv + 1 > c->lo->opt.target->nreg || (c->bform == BDirect && N % (nv * c->W)))
 		return false;
-	return M >= ShareRows && K >= LeastShare && N >= LeastShare && M * N * K >= 1 << 20;
+	return rows ? lcm(mr, c->W) <= 3 * c->W : c->aform != APacked || c->PA % mr == 0;
 }
 
 /* The tile that needs least time: an iteration of k costs its products and a little more;
  * those of a few sums wait for each other. */
-static void
-sharedtile(Contraction *c, bool packrows)
+static bool
+sharedtile(Contraction *c, bool rows)
 {
 	int64_t M = contract_extent(c->M), N = contract_extent(c->N), best = INT64_MAX, cost;
 
 	for (int nv = 1; nv <= 4; nv++)
 		for (int mr = 16; mr >= 4; mr--) {
 			int64_t sums = mr * nv, nr = nv * c->W;
-			if (sums + nv + 1 > c->lo->opt.target->nreg || (packrows && lcm(mr, c->W) > 3 * c->W))
+			if (!tilefits(c, mr, nv, rows))
 				continue;
 			cost = (M + mr - 1) / mr * ((N + nr - 1) / nr) * ((sums < 10 ? 10 : sums) * 10 + 8 + 2 * mr + 2 * nv);
 			if (cost >= best)
@@ -539,25 +562,28 @@ sharedtile(Contraction *c, bool packrows)
 			c->NV = nv;
 		}
 	c->NR = c->NV * c->W;
+	return best < INT64_MAX;
 }
 
-/* B, and A where it does not lie along k, as panels that all tasks share. */
-static void
+/* A, B as panels that all tasks share, and the tile for them; false: neither. */
+static bool
 share(Contraction *c)
 {
-	bool rows = c->aform == ADirect && !contract_alongk(c, c->A) && !c->nao;
+	bool big = large(c), rows = big && sharerows(c), columns = big && sharecolumns(c);
 
-	sharedtile(c, rows);
-	c->PB = c->NR;
+	if ((!rows && !columns) || !sharedtile(c, rows))
+		return false;
 	if (rows) {
 		c->PA = (int)lcm(c->MR, c->W);
 		c->apack = panel_kernel(c, true);
 		c->aform = APacked;
-	} else if (c->aform == APacked) {
-		tilerows(c);
 	}
-	c->bpack = panel_kernel(c, false);
-	c->bform = BPacked;
+	if (columns) {
+		c->PB = c->NR;
+		c->bpack = panel_kernel(c, false);
+		c->bform = BPacked;
+	}
+	return true;
 }
 
 /* Tiles of rows as tasks: there are enough of them, and each stays in the first cache while
@@ -603,9 +629,7 @@ forms(Contraction *c)
 	}
 	if (c->bform == BBlock && few)
 		return false;
-	if (large(c)) {
-		share(c);
-	} else if (c->bform != BRows) {
+	if (!share(c) && c->bform != BRows) {
 		tilerows(c);
 		tilecolumns(c);
 	}

@@ -288,7 +288,32 @@ circle(Grouping *w, Group *g, const uint64_t *needs)
 	return false;
 }
 
-/* Folds over the same input and the same kept dimensions: one pass over it. */
+/* Are all dimensions of the group's members outer loops, and none of them folds? */
+static bool
+flat(const Group *g)
+{
+	for (int i = 0; i < g->mem.n; i++) {
+		const Root *r = g->mem.v[i].root;
+		int n = 0;
+		for (int d = 0; d < r->n; d++)
+			n += !sym_is(r->ext[d], 1);
+		if (n != g->nouter || ex_hasfold(r->e))
+			return false;
+	}
+	return true;
+}
+
+/* Does it read more than one number? */
+static bool
+varies(const Ex *load)
+{
+	for (int k = 0; k < load->nidx; k++)
+		if (load->idx[k]->kind != SymConst)
+			return true;
+	return false;
+}
+
+/* What reads the same input over the same dimensions, folds or elements: one pass over it. */
 static bool
 siblings(Grouping *w, Group *g, const Root *root, const Reads *reads, const Sym **map)
 {
@@ -297,12 +322,12 @@ siblings(Grouping *w, Group *g, const Root *root, const Reads *reads, const Sym 
 	bool share = first->val->def == root->val->def;
 	int n = 0;
 
-	if (!ex_hasfold(root->e) || !ex_hasfold(first->e) || first->n != root->n)
+	if (first->n != root->n || (ex_hasfold(root->e) ? !ex_hasfold(first->e) : !flat(g)))
 		return false;
 	loadsof(&theirs, first);
 	for (int i = 0; i < reads->load.n; i++)
 		for (int k = 0; k < theirs.load.n; k++)
-			share |= reads->load.v[i]->val == theirs.load.v[k]->val;
+			share |= reads->load.v[i]->val == theirs.load.v[k]->val && varies(reads->load.v[i]);
 	for (int d = 0; d < root->n; d++) {
 		if (root->ext[d] != first->ext[d])
 			return false;

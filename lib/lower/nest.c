@@ -425,21 +425,22 @@ nest_from(Nest *n, Group *gr)
 
 /* ---- choosing what runs over lanes ---------------------------------------------------------- */
 
-struct widest { int bytes; };
+struct widest { Gen *g; int bytes; };
 
+/* A number that no loop changes is computed on one lane. */
 static void
 widen(void *p, const Ex *e)
 {
 	struct widest *w = p;
 
-	if (e->dt == DtF64 && w->bytes < 8)
+	if (e->dt == DtF64 && w->bytes < 8 && gen_fv(w->g, e))
 		w->bytes = 8;
 }
 
 int
 gen_lanes(Nest *n)
 {
-	struct widest w = {4};
+	struct widest w = {n->g, 4};
 
 	for (int i = 0; i < n->piece.n; i++) {
 		ex_visit(n->piece.v[i].e, widen, &w);
@@ -754,7 +755,6 @@ nest_kernel(Lower *lo, Group *gr, Gen **gen)
 	Write w = {.n = n};
 	int64_t k;
 
-	g->W = gen_lanes(n);
 	for (int i = 0; i < n->nouter; i++)
 		gen_declare(g, n->outer[i]);
 	for (int i = 0; i < n->nouter; i++)
@@ -766,6 +766,7 @@ nest_kernel(Lower *lo, Group *gr, Gen **gen)
 			gen_declare(g, n->piece.v[i].in[k]);
 	for (int i = 0; i < n->piece.n; i++)
 		gen_fv(g, n->piece.v[i].e);      /* declares all variables before anything is asked */
+	g->W = gen_lanes(n);
 	w.vec = outervector(n);
 	w.cost = cost(n);
 	if (!sym_isconst(numel_of(lo->cx, n->ext, n->nouter), &k))
