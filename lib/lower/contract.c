@@ -537,7 +537,9 @@ tilefits(Contraction *c, int mr, int nv, bool rows)
 {
 	int64_t N = contract_extent(c->N);
 
-	if (mr * nv + nv + 1 > c->lo->opt.target->nreg || (c->bform == BDirect && N % (nv * c->W)))
+	if (mr * nv + nv + 1 > c->lo->opt.target->nreg)
+		return false;
+	if ((c->bform == BDirect && N % (nv * c->W)) || (c->bform == BPacked && c->PB % (nv * c->W)))
 		return false;
 	return rows ? lcm(mr, c->W) <= 3 * c->W : c->aform != APacked || c->PA % mr == 0;
 }
