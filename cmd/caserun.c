@@ -217,12 +217,11 @@ bind_tangents(Bound *b, const CaseRun *r, char *why, size_t n)
 {
 	const fxcc_module *m = b->call.m;
 
-	if (r->tangent.n == 0)                         /* a loss: NULL is 1 */
-		return true;
 	for (int i = 0; i < m->ntangent; i++) {
 		const DLTensor *out = m->tangent[i].offset < (uint64_t)m->nout ? b->call.out[m->tangent[i].offset] : NULL;
 		size_t bytes = m->tangent[i].dtype.bits / 8;
-		if (out == NULL)
+		/* The first result of a model is its loss: NULL is 1.  What stands beside it has no gradient. */
+		if (out == NULL || (r->tangent.n == 0 && m->tangent[i].offset == 0))
 			continue;
 		for (int d = 0; d < out->ndim; d++)
 			bytes *= (size_t)out->shape[d];

@@ -279,6 +279,25 @@ find(const char *name)
 	return r;
 }
 
+static bool
+expanded1(Module *m)
+{
+	bool ok;
+
+	m->decomp = DecompNative;
+	ok = pass_decompose(m->main);
+	for (int k = 0; ok && k < m->sub.n; k++)
+		ok = pass_decompose(m->sub.v[k]);
+	return ok;
+}
+
+/* What PyTorch's graphs keep (attention, complex numbers) is expanded for our kernels. */
+static bool
+expanded(Module *m)
+{
+	return expanded1(m) && (m->backward == NULL || expanded1(m->backward));
+}
+
 /* From the pass that -fstart-at names (or the first) to the last one on graphs.  The passes of
  * "post" run on the joint graph, then on what it was cut into; under -fdecomp=torch only then,
  * since PyTorch's dumps are cut as AOTAutograd made them. */
@@ -297,6 +316,8 @@ passes_run(Module *m, const Options *o)
 			return PassFailed;
 	}
 	if (end == PassDone && !mutations_returned(m))
+		return PassFailed;
+	if (end == PassDone && m->decomp == DecompTorch && !expanded(m))
 		return PassFailed;
 	if (end == PassDone && m->backward && !partition_share(m))
 		return PassFailed;

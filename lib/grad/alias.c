@@ -312,10 +312,10 @@ hidden(Fun *f, Alias *a, const Node *before)
 
 /* PyTorch derives even the view that was written anew. */
 bool
-fun_write(Fun *f, Alias *a, Val *v, Node *before)
+fun_write(Fun *f, Alias *a, Val *v, const Slices *s, Node *before)
 {
 	bool unnoticed = hidden(f, a, before), stale = unnoticed || torchlike(f);
-	Val *was = a->root->cur;
+	Val *was = a->root->cur, *wrote = v;
 	Alias *view = a;
 
 	if (a->parent && torchlike(f) && !rederive(f, a, true, before))
@@ -333,6 +333,8 @@ fun_write(Fun *f, Alias *a, Val *v, Node *before)
 		}
 		a->cur = v;
 		v = base;
+		if (s && a->parent == s->base && (v = fun_slices(f, s, v, wrote, before)) == NULL)
+			return false;
 	}
 	if (unnoticed && (v = fun_unseen(f, v, was, before)) == NULL)
 		return false;

@@ -46,6 +46,10 @@ struct Tens {
 	int seen;                /* version of the memory when autograd last looked at it */
 };
 
+/* A write to a view of what is differentiated: `base` gets a new history, in place of that of the
+ * view, which was `was`.  base NULL: it is no such write. */
+typedef struct Slices { Alias *base; Val *was; } Slices;
+
 /* How a view is printed that was expanded. */
 typedef struct Printed { Str text; bool multi; } Printed;
 
@@ -68,7 +72,8 @@ Tens  *fun_tensor(Fun *, Val *);                           /* made when it is ne
 Tens  *fun_known(Fun *, const Val *);                      /* NULL: nobody has named it yet */
 void   fun_same(Fun *, Val *, Tens *);                     /* v is that tensor */
 Val   *fun_value(Fun *, Alias *, Node *before);            /* as it is now; NULL: reported */
-bool   fun_write(Fun *, Alias *, Val *, Node *before);     /* v is its value from here on */
+/* v is its value from here on; to autograd as in `s`, if given. */
+bool   fun_write(Fun *, Alias *, Val *, const Slices *s, Node *before);
 Val   *fun_unseen(Fun *, Val *v, Val *was, Node *before);  /* v, with the gradient of `was`; NULL: reported */
 bool   fun_refresh(Fun *, Node *);                         /* let it read what its operands are now */
 /* Is an operator's result a view of its first argument; of several: are all results? */
@@ -86,6 +91,11 @@ const struct Stats *node_stats(const Node *);              /* writes running sta
 bool   fun_stats(Fun *, Node *, const struct Stats *);
 bool   fun_mutation(Fun *, Node *);
 bool   fun_gradmode(const Fun *, const Node *);
+
+/* ---- slices.c ---- */
+
+bool   fun_sliced(Fun *, Node *, Tens *, Slices *);        /* n is about to write that tensor, its first operand */
+Val   *fun_slices(Fun *, const Slices *, Val *base, Val *wrote, Node *before);   /* NULL: reported */
 
 /* ---- record.c ---- */
 

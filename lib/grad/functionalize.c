@@ -20,7 +20,7 @@ printed(const OpDef *op)
 {
 	static const char *const name[] = {
 		"aten.t.default", "aten.transpose.int", "aten.split.Tensor", "aten.split_with_sizes.default",
-		"aten.unbind.int", "aten.chunk.default", "aten._reshape_alias.default",
+		"aten.swapaxes.default", "aten.swapdims.default", "aten.unbind.int", "aten.chunk.default", "aten._reshape_alias.default",
 	};
 
 	for (int k = 0; k < COUNT(name); k++)
@@ -43,6 +43,12 @@ expands(const Node *n)
 	return (node_composite(n) || (perhapsview(n->op) && node_expands(n))) && !op_writes(n->op) && !node_stats(n);
 }
 
+static void
+tell(void *f, Use *u)
+{
+	u->val->grad = tens_grad(fun_tensor(f, u->val)) ? 1 : -1;
+}
+
 /* Expand n; of PyTorch's own views remember how they are printed. */
 static bool
 expand(Fun *f, Node *n)
@@ -52,6 +58,7 @@ expand(Fun *f, Node *n)
 	Printed *p = printed(n->op) ? NEWN(f->a, Printed, nout + 1) : NULL;
 	Node *next = n->next, *m;
 
+	node_operands(n, tell, f);
 	for (int k = 0; p && k < nout; k++)
 		p[k] = (Printed){.text = view_text(f->cx, n, k), .multi = multi};
 	if (!node_expand(n))
@@ -101,12 +108,15 @@ node(Fun *f, Node *n)
 		return false;
 	if (of && node_arg(n, "storage_offset")) {
 		Alias *is = of->is;
+		Str text = view_text(f->cx, n, 0);
 		if (!fun_wholememory(f, n, is) || !node_infer(n))
 			return false;
 		of->is = is->root;
 		viewed(f, n, of);
 		of->is = is;
 		fun_tensor(f, &n->out[0])->is->after = is;
+		if (map_get(&f->printed, n) == NULL)
+			fun_tensor(f, &n->out[0])->is->text = text;
 	} else if (of)
 		viewed(f, n, of);
 	if (grad)

@@ -29,4 +29,8 @@ typedef struct HopGrad {
 	void *arg;
 } HopGrad;
 bool   hop_grad(const HopGrad *);
+
+/* The same of writes to views, which slices.c marks; `slots`: what the two nodes of one write share. */
+bool   slices_node(const Node *);
+bool   slices_grad(const HopGrad *, Arena *, Map *slots);
 #endif

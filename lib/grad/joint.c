@@ -28,6 +28,7 @@ typedef struct Joint {
 	uint32_t nval;           /* values of the forward part */
 	VEC(Arg) result;
 	VEC(Unknown) unknown;
+	Map slots;               /* of slices.c */
 	bool failed;
 } Joint;
 
@@ -281,9 +282,9 @@ addgrad(void *p, Val *v, Val *g)
 	accumulate(p, v, g);
 }
 
-/* A node with sub-graphs: hopgrad.c makes their derivatives. */
+/* Nodes that no line can speak for: hopgrad.c, slices.c. */
 static void
-higherorder(Joint *j, Node *n)
+special(Joint *j, Node *n)
 {
 	Node *last = j->end->prev;
 	Val **out = NEWN(j->a, Val *, n->nout + 1);
@@ -291,7 +292,7 @@ higherorder(Joint *j, Node *n)
 
 	for (int k = 0; k < n->nout; k++)
 		out[k] = j->grad[n->out[k].id];
-	j->failed |= !hop_grad(&h);
+	j->failed |= !(slices_node(n) ? slices_grad(&h, j->a, &j->slots) : hop_grad(&h));
 	mark(j, last, n);
 }
 
@@ -311,12 +312,12 @@ differentiate(Joint *j, Node *n)
 		flows[k] = j->req[n->out[k].id];
 		any |= out[k] != NULL;
 	}
-	if (!any)
-		return;
-	if (hop_kind(op)) {
-		higherorder(j, n);
+	if (slices_node(n) || (any && hop_kind(op))) {
+		special(j, n);
 		return;
 	}
+	if (!any)
+		return;
 	for (int k = 0; k < op->nparam; k++)
 		need[k] = argreq(j, &n->arg[k]) && lang_gradline(op, k) != GradNone;
 	o.out = out;

@@ -92,7 +92,8 @@ symbolic(const Arg *a)
 	return false;
 }
 
-/* chunk and narrow are split and slice to PyTorch: their arguments as those have them. */
+/* chunk and narrow are split and slice to PyTorch: their arguments as those have them; slice's
+ * ends where none is given. */
 static int
 arguments(Ctx *cx, const Node *n, Arg *arg)
 {
@@ -113,6 +114,10 @@ arguments(Ctx *cx, const Node *n, Arg *arg)
 	}
 	for (int k = 1; k < n->narg; k++)
 		arg[k - 1] = n->arg[k];
+	if (strcmp(n->op->name, "aten.slice.Tensor") == 0) {
+		arg[1] = arg[1].kind == ArgNone ? arg_int(cx, 0) : arg[1];
+		arg[2] = arg[2].kind == ArgNone ? arg_int(cx, INT64_MAX) : arg[2];
+	}
 	return n->narg - 1;
 }
 
@@ -354,7 +359,7 @@ isstatic(const Input *in)
 {
 	if (in->kind != InUser)
 		return in->kind == InParam || in->kind == InBuffer;
-	return (in->name[0] == 'L' || in->name[0] == 'l') && in->name[1] == '_' &&
+	return strchr("LlGg", in->name[0]) && in->name[0] && in->name[1] == '_' &&
 	       (strstr(in->name, "_parameters_") || strstr(in->name, "_buffers_"));
 }
 

@@ -113,7 +113,7 @@ fun_stats(Fun *f, Node *n, const struct Stats *s)
 	if (grad)
 		fun_requiregrad(f, m);
 	for (int k = 0; k < 2; k++)
-		if (!fun_write(f, stat[k]->is, &m->out[op->nret - 2 + k], n))
+		if (!fun_write(f, stat[k]->is, &m->out[op->nret - 2 + k], NULL, n))
 			return false;
 	vec_push(f->a, &f->dead, n);
 	return replaced(f, n, m, 2);
@@ -527,9 +527,10 @@ writing(Fun *f, Node *n)
 	Val **res, *v;
 	int nto = targets(f, n, &to), nres;
 	bool keep = keepsself(f, n);
+	Slices s = {0};
 
 	tracked(f, n, to, nto);
-	if (!fun_refresh(f, n) || (keep && !copyself(f, n)) || !results(f, n, &res, &nres))
+	if (!fun_refresh(f, n) || (nto == 1 && !fun_sliced(f, n, to[0], &s)) || (keep && !copyself(f, n)) || !results(f, n, &res, &nres))
 		return false;
 	if (nres < nto) {
 		error(f->cx, n->loc, "%s writes %d tensors, its functional form gives %d",
@@ -539,7 +540,7 @@ writing(Fun *f, Node *n)
 	for (int k = 0; k < nto; k++) {
 		Str name = k < n->nout ? n->out[k].name : NULL;
 		if ((v = fitted(f, n, res[k], to[k]->is->cur->type)) == NULL ||
-		    !fun_write(f, to[k]->is, v, n) || !ownhistory(f, to[k], v, n))
+		    !fun_write(f, to[k]->is, v, &s, n) || !ownhistory(f, to[k], v, n))
 			return false;
 		to[k]->seen = to[k]->is->version;
 		if (name && v->def->id > n->id)

@@ -342,12 +342,45 @@ bylines(Infer *f, Lang *L)
 			return false;
 		if (!dtypeat(f, type, k, &dt))
 			return false;
-		if (f->op->stride) {
+		if (f->op->stride && f->op->flags & OP(View)) {
 			if (!strided(f, L, one, dt, dim, rank))
 				return false;
 			continue;
 		}
 		vec_push(f->g->arena, &f->out, type_tensor(f->cx, dt, rank, dim));
+	}
+	return true;
+}
+
+static bool
+torchlike(const Infer *f)
+{
+	return f->g->mod && f->g->mod->decomp == DecompTorch && !(f->op->flags & OP(View));
+}
+
+/* PyTorch's strides of results that are no views. */
+static bool
+layouts(Infer *f, Lang *L)
+{
+	LVal v;
+
+	if (f->op->flags & OP(Pointwise))
+		for (int k = 0; k < f->out.n; k++)
+			f->out.v[k] = layout_elementwise(f->g, f->op, f->arg, f->out.v[k]);
+	if (f->op->stride == NULL)
+		return true;
+	if (!lang_run(L, "stride", f->op->stride, FormExpr, &v))
+		return false;
+	for (int k = 0; v.kind == LList && k < f->out.n; k++) {
+		const Type *t = f->out.v[k];
+		const Sym *st[MaxRank];
+		int n;
+		LVal one = f->op->nret > 1 ? v.list.v[k] : v;
+		if (one.kind == LNone || t->kind != TyTensor)
+			continue;
+		if (!dims(f, one, st, &n) || n != t->rank)
+			return false;
+		f->out.v[k] = type_strided(f->cx, t->dt, t->rank, t->dim, st);
 	}
 	return true;
 }
@@ -468,6 +501,8 @@ infer_types(Graph *g, Loc loc, const OpDef *op, const Arg *arg, const Type ***ty
 		error(f.cx, loc, "%s: the tables give no shape for it", op->name);
 		ok = false;
 	}
+	if (ok && torchlike(&f))
+		ok = layouts(&f, &L);
 	*type = f.out.v;
 	*n = f.out.n;
 	return ok;

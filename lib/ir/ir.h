@@ -163,6 +163,7 @@ struct Val {
 	Str   name;            /* "relu_1": unique in its graph */
 	uint32_t id;           /* dense in the graph: index of side tables */
 	uint16_t out;          /* which result of def */
+	int8_t grad;           /* autograd wants its gradient: 1 yes, -1 no, 0 not known (functionalize.c) */
 };
 
 /* One operand: a link in the list of uses of the value it reads. */

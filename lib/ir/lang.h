@@ -245,6 +245,9 @@ LVal  lang_graphcall(Lang *, const Ast *, const Graph *, const LVal *arg, int n)
  * there is a type for each element. */
 bool  infer_types(Graph *, Loc, const OpDef *, const Arg *arg, const Type ***type, int *n);
 bool  infer_subgraphs(Node *);                       /* those of a higher-order operator */
+/* The type of a pointwise operator's result with PyTorch's strides (layout.c). */
+const Type *layout_elementwise(Graph *, const OpDef *, const Arg *arg, const Type *);
+const Type *layout_like(Ctx *, const Type *);          /* that of empty_like: no gaps */
 void  infer_guard(Module *, Loc, const Sym *cond, Str message);   /* cond holds from here on; checked at the door */
 enum dtype infer_promote(const OpDef *, const Arg *arg);   /* ATen's result type of all that take part */
 

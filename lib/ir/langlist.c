@@ -232,6 +232,20 @@ dtypeattr(Lang *L, const Ast *e, enum dtype dt, const char *s)
 	lang_fail(L, e, "dtype %s has no '%s'", dtypeinfo[dt].text, s);
 }
 
+/* Does autograd follow v?  What an expansion has just made follows its operands. */
+static bool
+followed(const Val *v, int *budget)
+{
+	if (v->grad || v->def->op == &opplaceholder || --*budget < 0)
+		return v->grad > 0;
+	for (int k = 0; k < v->def->narg; k++) {
+		const Val *x = arg_tensor(v->def, k);
+		if (x && followed(x, budget))
+			return true;
+	}
+	return false;
+}
+
 LVal
 lang_attribute(Lang *L, const Ast *e)
 {
@@ -250,10 +264,14 @@ lang_attribute(Lang *L, const Ast *e)
 			return symlist(L, t, false);
 		if (strcmp(e->s, "stride") == 0)
 			return symlist(L, t, true);
+		if (strcmp(e->s, "dense") == 0)
+			return symlist(L, layout_like(L->cx, t), true);
 		if (strcmp(e->s, "ndim") == 0)
 			return lang_int(L->cx, t->rank);
 		if (strcmp(e->s, "numel") == 0)
 			return lang_sym(type_numel(L->cx, t));
+		if (strcmp(e->s, "requires_grad") == 0)
+			return lang_bool(followed(x.t, &(int){64}));
 	}
 	if (lang_dtypeof(x, &dt)) {      /* a number where a tensor may stand */
 		if (strcmp(e->s, "dtype") == 0)
