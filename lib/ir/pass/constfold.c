@@ -12,7 +12,7 @@
  */
 #include "ir/pass/pass.h"
 
-enum { MaxElements = 1 << 24, Slack = 1 << 12 };
+enum { Slack = 1 << 12 };
 
 typedef struct Fold {
 	Graph *g;
@@ -69,7 +69,7 @@ result_fits(Fold *f, const Node *n, int64_t from)
 	for (int i = 0; i < n->nout; i++) {
 		int64_t k;
 		const Type *t = n->out[i].type;
-		if (t == NULL || t->kind != TyTensor || !sym_isconst(type_numel(f->g->cx, t), &k) || k > MaxElements || k > 2 * from + Slack)
+		if (t == NULL || t->kind != TyTensor || !sym_isconst(type_numel(f->g->cx, t), &k) || k > FoldMost || k > 2 * from + Slack)
 			return false;
 		if (dtypeinfo[t->dt].kind == KindComplex)
 			return false;
@@ -273,29 +273,52 @@ refold_results(Module *m, Module *r, const Val *const *was, Val **map, int n)
 	return true;
 }
 
+static void
+analyse(Fold *f)
+{
+	uint32_t nval = f->g->nval, nnode = f->g->nnode;
+
+	f->weight = NEWN(f->a, Weight *, nval);
+	f->constant = NEWN(f->a, bool, nnode);
+	f->moves = NEWN(f->a, bool, nnode);
+	f->value = NEWN(f->a, Tensor *, nval);
+	f->loose = NEWN(f->a, bool, nval);
+	f->loosenode = NEWN(f->a, bool, nnode);
+	note_weights(f);
+	FOREACH_NODE(f->g, n)
+		classify(f, n);
+}
+
+bool *
+values_known(Graph *g, Arena *a)
+{
+	Fold f = {.g = g, .a = a};
+	bool *known = NEWN(a, bool, g->nval + 1);
+
+	if (g != g->mod->main)
+		return known;
+	analyse(&f);
+	FOREACH_NODE(g, n)
+		for (int i = 0; i < n->nout; i++)
+			known[n->out[i].id] = f.constant[n->id] || f.weight[n->out[i].id];
+	return known;
+}
+
 bool
 pass_constfold(Graph *g)
 {
 	Arena *a = arena_new();
 	Fold f = {.g = g, .a = a};
-	uint32_t nval = g->nval, nnode = g->nnode;
+	uint32_t nval = g->nval;
 	VEC(Val *) make = {0};
 
 	if (g != g->mod->main) {
 		arena_free(a);
 		return true;
 	}
-	f.weight = NEWN(a, Weight *, nval);
-	f.constant = NEWN(a, bool, nnode);
-	f.moves = NEWN(a, bool, nnode);
-	f.value = NEWN(a, Tensor *, nval);
-	f.loose = NEWN(a, bool, nval);
-	f.loosenode = NEWN(a, bool, nnode);
+	analyse(&f);
 	Module *m = g->mod, *again = NULL;
 	Val **map = NEWN(a, Val *, nval);
-	note_weights(&f);
-	FOREACH_NODE(g, n)
-		classify(&f, n);
 	FOREACH_NODE(g, n)
 		for (int i = 0; f.constant[n->id] && !f.moves[n->id] && i < n->nout; i++)
 			if (read_outside(&f, &n->out[i]) && evaluate(&f, n))
