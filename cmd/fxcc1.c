@@ -641,6 +641,7 @@ compile(Job *j)
 	if (o->stop)                                   /* a text has no place for values made while compiling */
 		vec_push(j->arena, &o->skip, "constfold");
 	j->mod->fastmath = o->fastmath == 1;
+	j->mod->foldlater = o->constfold && strcmp(o->constfold, "load") == 0;
 	for (int i = 0; i < o->skip.n; i++)
 		vec_push(j->arena, &j->mod->rulesoff, o->skip.v[i]);
 	if (!patterns(j))
@@ -760,6 +761,10 @@ supported(const Options *o)
 		return usage("-fweights=%s writes a file beside the product: -o FILE is wanted", o->weights);
 	if (o->decomp && strcmp(o->decomp, "native") && strcmp(o->decomp, "torch"))
 		return usage("unknown -fdecomp=%s (native, torch)", o->decomp);
+	if (o->constfold && strcmp(o->constfold, "compile") && strcmp(o->constfold, "load"))
+		return usage("unknown -fconst-fold=%s (compile, load)", o->constfold);
+	if (o->constfold && strcmp(o->constfold, "load") == 0 && o->train)
+		return usage("-fconst-fold=%s is for inference", o->constfold);
 	if (o->autocast && strcmp(o->autocast, "bf16") && strcmp(o->autocast, "f16"))
 		return usage("unknown --autocast=%s (bf16, f16)", o->autocast);
 	if (!partition_how(o->partition, &(PartOptions){0}))

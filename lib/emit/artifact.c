@@ -109,7 +109,7 @@ constants(Artifact *a)
 	a->weightat = (a->nkonst + 63) & ~UINT64_C(63);
 	for (int i = 0; i < a->weight.n; i++) {    /* in one piece, as their copies will lie */
 		const State *s = &a->weight.v[i];
-		if (a->weightat + s->offset < a->nkonst || s->bytes == 0)
+		if (a->weightat + s->offset < a->nkonst || s->bytes == 0 || s->offset >= a->nfirst)
 			continue;                  /* tied to an earlier one */
 		vec_push(a->a, &a->konst, (Konst){s->in->weight->data, s->bytes, a->weightat + s->offset});
 		a->nkonst = a->weightat + s->offset + s->bytes;

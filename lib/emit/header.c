@@ -128,7 +128,9 @@ notes(Artifact *a, Text *t)
 	}
 	for (int i = 0; i < a->weight.n; i++) {
 		const State *s = &a->weight.v[i];
-		text_add(t, i < a->nplain ? " *   %s %s: %s, can be replaced\n" : " *   %s %s: %s, folded from weights that can be replaced\n",
+		text_add(t, i < a->nplain ? " *   %s %s: %s, can be replaced\n" :
+		         s->offset >= a->nfirst ? " *   %s %s: %s, computed from weights when the library is loaded\n" :
+		         " *   %s %s: %s, folded from weights that can be replaced\n",
 		         descr_kind(i >= a->nplain ? FXCC_CONST : s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER), s->fqn ? s->fqn : s->name,
 		         type_str(a->cx, s->in->val->type));
 	}

@@ -285,6 +285,7 @@ struct Module {
 	const struct RuleDef *loaded; int nloaded;    /* rules of --patterns (rule.h) */
 	bool   fastmath;       /* results may differ beyond rounding */
 	bool   train;          /* a graph that is differentiated (--train), or a joint graph */
+	bool   foldlater;      /* what weights alone give is computed when the library is loaded (-fconst-fold=load) */
 	bool   keepmut;        /* torch: mutations of inputs stay in the graph as copy_ (-fkeep-input-mutations) */
 	enum decomp decomp;    /* -fdecomp */
 	enum dtype autocast;   /* --autocast: the whole program runs under it; DtNone: no */

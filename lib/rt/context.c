@@ -197,6 +197,8 @@ fxrt_init(const fxrt_model *m, void *mem, size_t n, uint64_t signature, const fx
 	c = fxrt_ctx_make(m, mem);
 	if (c->version < 0)
 		return fxrt_fail(e, FXCC_ECPU, NULL, "this CPU lacks instructions that the library was built for (%s)", m->module->target);
+	if (m->first && (i = m->first(m, e)))
+		return i;
 	if (cfg) {
 		unsigned char *a = cfg->arena ? ctx_align(cfg->arena) : NULL;
 		c->pool = cfg->pool ? cfg->pool : c->pool;

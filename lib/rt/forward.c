@@ -300,7 +300,7 @@ fxrt_simple(const fxrt_model *m, const int64_t *size, const void *const *in, voi
 
 	if (fxrt_version_for(m) < 0)
 		return FXCC_ECPU;
-	if (m->find && (rc = m->find(m, NULL)))
+	if ((m->find && (rc = m->find(m, NULL))) || (m->first && (rc = m->first(m, NULL))))
 		return rc;
 	while (__atomic_exchange_n(&m->own->lock, 1, __ATOMIC_ACQUIRE))
 		if (m->nstate == 0)

@@ -136,7 +136,7 @@ typedef struct fxrt_model {
 	void *ownctx, *ownarena;       /* static memory for them; NULL: from malloc */
 	int32_t nweight, nplain;       /* weights that can be replaced; the first nplain are given, the others folded */
 	const fxrt_state *weights;
-	uint64_t weightat, nset, nfold;    /* bytes: where their first values lie in konst, of a copy, of foldmem */
+	uint64_t weightat, nset, nfirst, nfold;    /* bytes: where their first values lie in konst, of a copy, of what lies in konst of it, of foldmem */
 	fxrt_sets *sets;
 	void *setmem, *foldmem;        /* two copies; arena of the fold entry */
 	/* constants outside the library: */
@@ -144,6 +144,7 @@ typedef struct fxrt_model {
 	const char *weightfile;        /* its name; NULL: the caller gives them */
 	uint64_t nkonst;               /* bytes of all constants */
 	int (*find)(const struct fxrt_model *, fxcc_error *);      /* NULL: they are inside */
+	int (*first)(const struct fxrt_model *, fxcc_error *);     /* computes the rest of the weights; NULL: nfirst is nset */
 } fxrt_model;
 
 /* What a saved buffer begins with; nsym sizes and nkept addresses follow, then the tensors. */
@@ -226,6 +227,7 @@ int32_t fxrt_in_after(const fxrt_model *, const int64_t *const *shape, int32_t i
 /* forward.c */
 unsigned char *fxrt_weights_at(const fxrt_model *, int copy);
 int  fxrt_weights_enter(fxrt_run *);
+int  fxrt_weights_first(const fxrt_model *, fxcc_error *);
 void fxrt_weights_leave(const fxrt_model *, int copy);
 int32_t fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *saved, fxcc_error *);
 int32_t fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *);

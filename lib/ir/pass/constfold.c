@@ -8,7 +8,8 @@
  * Nothing grows: a result much larger than what it was made from stays code.
  *
  * Weights that the library may replace (Input.swappable) are folded as well: what was
- * evaluated of them can be replaced too, and Module.fold is the program that computes it.
+ * evaluated of them can be replaced too, and Module.fold is the program that computes it;
+ * all that is evaluated, if that is to be done when the library is loaded (Module.foldlater).
  */
 #include "ir/pass/pass.h"
 
@@ -193,6 +194,13 @@ read_outside(const Fold *f, const Val *v)
 	return false;
 }
 
+/* Is it computed when the library is loaded, or its weights are replaced? */
+static bool
+later(const Fold *f, const Node *n)
+{
+	return f->loosenode[n->id] || f->g->mod->foldlater;
+}
+
 /* The value becomes a placeholder with a weight. */
 static void
 replace(Fold *f, Val *v)
@@ -207,7 +215,7 @@ replace(Fold *f, Val *v)
 
 	*w = (Weight){.fqn = name, .type = type, .data = t->data, .bytes = t->bytes};
 	vec_push(ctx_arena(cx), &m->weight, w);
-	bool loose = f->loosenode[v->def->id];
+	bool loose = later(f, v->def);
 	vec_push(ctx_arena(cx), &m->in, (Input){.kind = InConst, .val = &p->out[0], .name = p->out[0].name, .argname = p->out[0].name,
 	                                          .target = name, .weight = w, .updatable = loose, .swappable = loose});
 	val_replace(v, &p->out[0]);
@@ -324,7 +332,7 @@ pass_constfold(Graph *g)
 			if (read_outside(&f, &n->out[i]) && evaluate(&f, n))
 				vec_push(a, &make, &n->out[i]);
 	for (int i = 0; i < make.n && again == NULL; i++)
-		if (f.loosenode[make.v[i]->def->id])
+		if (later(&f, make.v[i]->def))
 			again = refold_new(m, map);
 	for (int i = 0; i < make.n; i++)
 		replace(&f, make.v[i]);
