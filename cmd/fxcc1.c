@@ -464,6 +464,18 @@ output(Job *j)
 	return arena_printf(j->arena, "%s%s", stem(j->cx, o->input.v[0]), o->object ? ".o" : ".so");
 }
 
+/* -1: no such kind */
+static int
+rng_kind(const Options *o)
+{
+	static const char *const name[] = {[RngPhilox] = "philox", [RngEager] = "eager-cpu", [RngZero] = "zero"};
+
+	for (int i = 0; o->rng && i < COUNT(name); i++)
+		if (strcmp(name[i], o->rng) == 0)
+			return i;
+	return o->rng ? -1 : (int)RngPhilox;
+}
+
 /* -1: no such place */
 static int
 weights_where(const Options *o)
@@ -641,6 +653,7 @@ compile(Job *j)
 	if (o->stop)                                   /* a text has no place for values made while compiling */
 		vec_push(j->arena, &o->skip, "constfold");
 	j->mod->fastmath = o->fastmath == 1;
+	j->mod->rng = (enum rng)rng_kind(o);
 	j->mod->foldlater = o->constfold && strcmp(o->constfold, "load") == 0;
 	for (int i = 0; i < o->skip.n; i++)
 		vec_push(j->arena, &j->mod->rulesoff, o->skip.v[i]);
@@ -761,6 +774,8 @@ supported(const Options *o)
 		return usage("-fweights=%s writes a file beside the product: -o FILE is wanted", o->weights);
 	if (o->decomp && strcmp(o->decomp, "native") && strcmp(o->decomp, "torch"))
 		return usage("unknown -fdecomp=%s (native, torch)", o->decomp);
+	if (rng_kind(o) < 0)
+		return usage("unknown -frng=%s (philox, eager-cpu, zero)", o->rng);
 	if (o->constfold && strcmp(o->constfold, "compile") && strcmp(o->constfold, "load"))
 		return usage("unknown -fconst-fold=%s (compile, load)", o->constfold);
 	if (o->constfold && strcmp(o->constfold, "load") == 0 && o->train)

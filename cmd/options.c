@@ -259,7 +259,7 @@ shapes(const char *s)
 {
 	static const char *const yes[] = {"-O", "-m", "-ff", "-fd", "-ft", "--train", "--loss=", "--wrt=", "--joint", "--optimizer=",
 	                                  "-fpartition", "-factivation", "-fkeep", "-fmutable", "-fweights", "-fno-", "--patterns=",
-	                                  "--autocast=", "--same=", "--alias=", "--scalar=", "-foutput", "-fassert", "--keep-param=", "-fconst-fold="};
+	                                  "--autocast=", "--same=", "--alias=", "--scalar=", "-foutput", "-fassert", "--keep-param=", "-fconst-fold=", "-frng="};
 	static const char *const no[] = {"-fdump", "-ftime", "-fdiag", "-fno-header", "-fno-color"};
 	bool r = false;
 

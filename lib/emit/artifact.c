@@ -143,6 +143,7 @@ add_kernel(Artifact *a, const Entry *e, int v, int i)
 	Kernel *k = e->plan[v]->kernel.v[i];
 	const char *symbol = NULL, *tag = e->kind == FxrtForward ? "" : e->tag;
 
+	a->random |= a->mod->rngwords != NULL;
 	for (int j = 0; j < k->sym.n; j++)
 		a->random |= k->sym.v[j]->name && strcmp(k->sym.v[j]->name, "rng_seed") == 0;
 	for (int u = 0; u < a->unit.n && symbol == NULL; u++)
@@ -316,7 +317,7 @@ artifact_entry(const Artifact *a, int kind)
 size_t
 artifact_ctxsize(const Artifact *a)
 {
-	return sizeof(fxrt_ctx) + 2 * FxrtAlign + (size_t)a->nstate;
+	return sizeof(fxrt_ctx) + 2 * FxrtAlign + (a->mod->rngwords ? 2 * sizeof(fxrt_twister) : 0) + (size_t)a->nstate;
 }
 
 static void

@@ -253,10 +253,11 @@ functions(Artifact *a, Text *t)
 		            "int32_t %s_reset(%s_ctx *ctx, fxcc_error *error);\n", upper(a, p), p, p, p, p);
 	text_add(t, "int32_t %s_bind(%s_ctx *ctx, void *state, size_t n, fxcc_error *error);\n", p, p);
 	if (entry_has(a, IfRandom))
-		text_add(t, "/* Random numbers of a forward call are those of (seed, offset); each call adds 1 to offset.  First: (0, 0), which is\n"
+		text_add(t, "/* Random numbers of a forward call are those of (seed, offset); each call adds %s to offset.  First: (0, 0), which is\n"
 		            " * what %s() draws with every time. */\n"
 		            "int32_t %s_seed(%s_ctx *ctx, uint64_t seed, uint64_t offset, fxcc_error *error);\n"
-		            "int32_t %s_rng(%s_ctx *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error);\n", p, p, p, p, p);
+		            "int32_t %s_rng(%s_ctx *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error);\n",
+		         a->mod->rngwords ? arena_printf(a->a, "%s (32-bit words of mt19937)", sym_str(a->cx, a->mod->rngwords)) : "1", p, p, p, p, p);
 	if (entry_has(a, IfOutside))
 		text_add(t, "\n/* The weights lie outside the library, in %s, %s.\n"
 		            " * load: all bytes of that file, aligned to 64; they are read where they are. */\n"

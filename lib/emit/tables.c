@@ -572,6 +572,7 @@ model(Tab *t, int nguard)
 	data_str(t->d, a->opt->weights == WeightsFile ? a->opt->weightfile : NULL);
 	data_int(t->d, 64, (int64_t)a->nkonst);
 	data_fn(t->d, outside ? "fxrt_find" : NULL);
+	tab_expr(t, a->mod->rngwords);
 	data_fn(t->d, a->nfirst < a->nweight ? "fxrt_weights_first" : NULL);
 	data_end(t->d);
 	data_close(t->d);

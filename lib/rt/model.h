@@ -144,6 +144,7 @@ typedef struct fxrt_model {
 	const char *weightfile;        /* its name; NULL: the caller gives them */
 	uint64_t nkonst;               /* bytes of all constants */
 	int (*find)(const struct fxrt_model *, fxcc_error *);      /* NULL: they are inside */
+	const int64_t *words;          /* of mt19937 that a forward call draws; NULL: each call takes 1 from the offset (philox) */
 	int (*first)(const struct fxrt_model *, fxcc_error *);     /* computes the rest of the weights; NULL: nfirst is nset */
 } fxrt_model;
 
@@ -153,7 +154,7 @@ typedef struct fxrt_head {
 	uint64_t magic, build, bytes, key;
 	volatile uint32_t state;
 	uint32_t nsym;
-	uint64_t reserved[3];
+	uint64_t base, reserved[2];    /* base: of the words of random numbers */
 } fxrt_head;
 #define FXRT_MAGIC UINT64_C(0x6465766173637866)    /* "fxcsaved" */
 
@@ -165,6 +166,7 @@ typedef struct fxrt_ctx {
 	unsigned char *arena, *state, *ownstate;
 	uint64_t narena;
 	uint64_t seed, offset;
+	fxrt_twister *twister;         /* two, if the model has `words`; else NULL */
 	int32_t version;               /* of every entry; -1: none for this CPU */
 } fxrt_ctx;
 
@@ -177,7 +179,7 @@ typedef struct fxrt_run {
 	unsigned char *saved;          /* NULL: none */
 	unsigned char *weights;        /* the copy that this call reads */
 	void *const *kept;
-	uint64_t key;                  /* of random numbers */
+	uint64_t key, base;            /* of random numbers; base: words before it, if the model has `words` */
 	int64_t sym[FxrtMaxSym];
 	int64_t fault[3];              /* not 0: an index, [1], was not in 0..[2]-1 */
 	fxcc_error *err;
