@@ -372,6 +372,16 @@ print_plan(const void *p, Text *t)
 	plan_print(p, t);
 }
 
+/* What reinplace did before the plan. */
+static void
+print_inplace(const void *plan, Text *t)
+{
+	const Plan *p = plan;
+
+	text_put(t, p->inplace.s ? p->inplace.s : "", p->inplace.n);
+	plan_print(p, t);
+}
+
 /* What -fdecomp=torch keeps for texts has no code of its own. */
 static bool
 native_ops(Module *m)
@@ -413,9 +423,11 @@ lower(Job *j)
 			return false;
 	}
 	/* One walk makes them all, so their dumps are the same text. */
-	static const char *const pass[] = {"fuse", "loops", "vectorise", "reinplace", "plan"};
-	for (int i = 0; i < COUNT(pass); i++)
-		if (!pass_dump(j->cx, o, pass[i], print_plan, j->plan[j->ntarget - 1]))
+	static const struct { const char *pass; void (*print)(const void *, Text *); } dump[] = {
+		{"fuse", print_plan}, {"loops", print_plan}, {"vectorise", print_plan}, {"reinplace", print_inplace}, {"plan", print_plan},
+	};
+	for (int i = 0; i < COUNT(dump); i++)
+		if (!pass_dump(j->cx, o, dump[i].pass, dump[i].print, j->plan[j->ntarget - 1]))
 			return false;
 	return true;
 }
