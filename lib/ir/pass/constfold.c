@@ -78,11 +78,23 @@ result_fits(Fold *f, const Node *n, int64_t from)
 	return n->nout > 0;
 }
 
+static void
+count(void *n, Use *u)
+{
+	(void)u;
+	++*(int *)n;
+}
+
+/* Of one tensor: joining several is work, and nothing packs what lies in pieces. */
 static bool
 is_move(Node *n)
 {
+	int tensors = 0;
 	Low low;
 
+	node_operands(n, count, &tensors);
+	if (tensors > 1)
+		return false;
 	if (n->nout != 1 || n->op->value == NULL || n->op->lower || !node_low(n, 0, &low) || low.kind != LowElement)
 		return false;
 	const Ex *e = low.element;

@@ -18,6 +18,7 @@ bool pass_patterns(Graph *);
 bool pass_loaded(Graph *);       /* the rules of --patterns */
 bool pass_simplify(Graph *);     /* all rules whose table is not in Module.rulesoff */
 bool pass_binary_folding(Graph *);
+bool pass_batch_gemm(Graph *);
 bool pass_constfold(Graph *);
 enum { FoldMost = 1 << 24 };     /* elements of what constfold evaluates */
 bool *values_known(Graph *, Arena *);   /* by id: what constfold could evaluate, and the weights it is made of */
