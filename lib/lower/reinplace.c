@@ -24,7 +24,7 @@ load(void *arg, const Ex *e)
 		return;
 	r->any = true;
 	for (int d = 0; same && d < r->n; d++)
-		same = e->idx[d] == r->at[d];
+		same = sym_eq(e->idx[d], r->at[d]);
 	r->elsewhere |= !same;
 }
 
@@ -44,23 +44,43 @@ operand(void *arg, Use *u)
 		r->any = r->elsewhere = true;
 }
 
+/* The index of each element that a scatter puts, if it puts none twice; NULL: it may, or is none. */
+static const Sym **
+own_places(Lower *lo, const Root *root)
+{
+	const Sym **at = NEWN(lo->a, const Sym *, root->low.nidx + 1);
+
+	if (root->low.kind != LowScatter || strcmp(root->val->def->op->name, "fxcc.region_put") != 0)
+		return NULL;
+	for (int d = 0; d < root->low.nidx; d++) {
+		const Ex *e = root->at[d];
+		if (e->kind != ExIndex && (e->kind != ExConst || !dt_int(e->dt)))
+			return NULL;
+		at[d] = e->kind == ExIndex ? e->sym : sym_const(lo->cx, e->i);
+	}
+	return at;
+}
+
 /* How root reads the leaf.  own: at the index that it computes is not elsewhere. */
 static Reads
-reads(const Root *root, const Val *leaf, bool own)
+reads(Lower *lo, const Root *root, const Val *leaf, bool own)
 {
-	Reads r = {.of = leaf, .at = root->i, .n = root->n, .own = own}, put = {.of = leaf};
+	Reads r = {.of = leaf, .at = root->i, .n = root->n, .own = own}, put = {.of = leaf}, one = {.of = leaf};
 
 	if (root->low.kind == LowExtern)
 		node_operands(root->val->def, operand, &r);
 	look(root->e, &r);
-	look(root->put, &put);
+	one.at = own ? own_places(lo, root) : NULL;
+	one.n = root->low.nidx;
+	one.own = one.at != NULL;
+	look(root->put, &one);
 	look(root->putif, &put);
 	for (int d = 0; root->at && d < root->low.nidx; d++)
 		look(root->at[d], &put);
 	for (int k = 0; root->part && k < root->low.npart; k++)
 		look(root->part[k], &put);
-	r.any |= put.any;
-	r.elsewhere |= put.any;
+	r.any |= put.any || one.any;
+	r.elsewhere |= put.any || one.elsewhere;
 	return r;
 }
 
@@ -85,9 +105,9 @@ hindrance(Lower *lo, const Groups *groups, Val *v, Val *leaf)
 		for (int k = 0; k < g->mem.n; k++) {
 			Root *other = g->mem.v[k].root;
 			if (other == root) {
-				if (reads(root, leaf, true).elsewhere)
+				if (reads(lo, root, leaf, true).elsewhere)
 					return "other elements of the old value are read for it";
-			} else if ((here || after) && reads(other, leaf, false).any) {
+			} else if ((here || after) && reads(lo, other, leaf, false).any) {
 				return "the old value is read afterwards";
 			}
 		}
@@ -166,11 +186,11 @@ apart(Lower *lo, const Groups *groups, Root *r, int at, Val *p)
 		return "the old value is made by the same kernel";
 	if (!type_same(p->type, r->val->type))
 		return "the layout differs";
-	if (reads(r, p, true).elsewhere)
+	if (reads(lo, r, p, true).elsewhere)
 		return "other elements of the old value are read for it";
 	for (int i = at; i < groups->v.n; i++)
 		for (int k = 0; k < groups->v.v[i]->mem.n; k++)
-			if (groups->v.v[i]->mem.v[k].root != r && reads(groups->v.v[i]->mem.v[k].root, p, false).any)
+			if (groups->v.v[i]->mem.v[k].root != r && reads(lo, groups->v.v[i]->mem.v[k].root, p, false).any)
 				return "the old value is read afterwards";
 	return leaf ? hindrance(lo, groups, p, leaf) : NULL;
 }

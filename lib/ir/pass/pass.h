@@ -22,6 +22,7 @@ bool pass_batch_gemm(Graph *);
 bool pass_constfold(Graph *);
 enum { FoldMost = 1 << 24 };     /* elements of what constfold evaluates */
 bool *values_known(Graph *, Arena *);   /* by id: what constfold could evaluate, and the weights it is made of */
+bool pass_slice_writes(Graph *);
 bool pass_dce(Graph *);
 /* All return false only after reporting an error. */
 void simplify_report(const Module *, FILE *, const char *what);   /* how often each rule was applied */
