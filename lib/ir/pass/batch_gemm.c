@@ -174,7 +174,7 @@ pass_batch_gemm(Graph *g)
 {
 	Batch b = {.g = g, .a = arena_new()};
 	uint32_t last = g->nnode;
-	bool ok = pass_dce(g);
+	bool ok = pass_dce(g), joined = false;
 
 	b.known = values_known(g, b.a);
 	for (Node *n = g->first, *next; ok && n; n = next) {
@@ -189,8 +189,9 @@ pass_batch_gemm(Graph *g)
 			continue;
 		Node *before = n->prev;
 		ok = join(&b);
+		joined = true;
 		next = before ? before->next : g->first;
 	}
 	arena_free(b.a);
-	return ok;
+	return ok && (!joined || (pass_cse(g) && pass_dce(g)));    /* what was made earlier may be there twice */
 }
