@@ -372,6 +372,16 @@ print_plan(const void *p, Text *t)
 	plan_print(p, t);
 }
 
+/* What reinplace did before the plan. */
+static void
+print_inplace(const void *plan, Text *t)
+{
+	const Plan *p = plan;
+
+	text_put(t, p->inplace.s ? p->inplace.s : "", p->inplace.n);
+	plan_print(p, t);
+}
+
 /* What -fdecomp=torch keeps for texts has no code of its own. */
 static bool
 native_ops(Module *m)
@@ -413,9 +423,11 @@ lower(Job *j)
 			return false;
 	}
 	/* One walk makes them all, so their dumps are the same text. */
-	static const char *const pass[] = {"fuse", "loops", "vectorise", "reinplace", "plan"};
-	for (int i = 0; i < COUNT(pass); i++)
-		if (!pass_dump(j->cx, o, pass[i], print_plan, j->plan[j->ntarget - 1]))
+	static const struct { const char *pass; void (*print)(const void *, Text *); } dump[] = {
+		{"fuse", print_plan}, {"loops", print_plan}, {"vectorise", print_plan}, {"reinplace", print_inplace}, {"plan", print_plan},
+	};
+	for (int i = 0; i < COUNT(dump); i++)
+		if (!pass_dump(j->cx, o, dump[i].pass, dump[i].print, j->plan[j->ntarget - 1]))
 			return false;
 	return true;
 }
@@ -462,6 +474,18 @@ output(Job *j)
 	if (o->stage)
 		return "-";
 	return arena_printf(j->arena, "%s%s", stem(j->cx, o->input.v[0]), o->object ? ".o" : ".so");
+}
+
+/* -1: no such kind */
+static int
+rng_kind(const Options *o)
+{
+	static const char *const name[] = {[RngPhilox] = "philox", [RngEager] = "eager-cpu", [RngZero] = "zero"};
+
+	for (int i = 0; o->rng && i < COUNT(name); i++)
+		if (strcmp(name[i], o->rng) == 0)
+			return i;
+	return o->rng ? -1 : (int)RngPhilox;
 }
 
 /* -1: no such place */
@@ -641,6 +665,8 @@ compile(Job *j)
 	if (o->stop)                                   /* a text has no place for values made while compiling */
 		vec_push(j->arena, &o->skip, "constfold");
 	j->mod->fastmath = o->fastmath == 1;
+	j->mod->rng = (enum rng)rng_kind(o);
+	j->mod->foldlater = o->constfold && strcmp(o->constfold, "load") == 0;
 	for (int i = 0; i < o->skip.n; i++)
 		vec_push(j->arena, &j->mod->rulesoff, o->skip.v[i]);
 	if (!patterns(j))
@@ -760,6 +786,12 @@ supported(const Options *o)
 		return usage("-fweights=%s writes a file beside the product: -o FILE is wanted", o->weights);
 	if (o->decomp && strcmp(o->decomp, "native") && strcmp(o->decomp, "torch"))
 		return usage("unknown -fdecomp=%s (native, torch)", o->decomp);
+	if (rng_kind(o) < 0)
+		return usage("unknown -frng=%s (philox, eager-cpu, zero)", o->rng);
+	if (o->constfold && strcmp(o->constfold, "compile") && strcmp(o->constfold, "load"))
+		return usage("unknown -fconst-fold=%s (compile, load)", o->constfold);
+	if (o->constfold && strcmp(o->constfold, "load") == 0 && o->train)
+		return usage("-fconst-fold=%s is for inference", o->constfold);
 	if (o->autocast && strcmp(o->autocast, "bf16") && strcmp(o->autocast, "f16"))
 		return usage("unknown --autocast=%s (bf16, f16)", o->autocast);
 	if (!partition_how(o->partition, &(PartOptions){0}))

@@ -51,18 +51,23 @@ after(const char *s, const char *prefix)
 	return strncmp(s, prefix, n) == 0 ? s + n : NULL;
 }
 
-static bool
-ispass(const char *s)
+/* The pass that NAME or NAME=FILE names, where - is _; NULL: none. */
+static const char *
+passname(const char *s)
 {
 	size_t n = strcspn(s, "=");
 
-	for (int i = 0; i < COUNT(pass); i++)
-		if (strlen(pass[i].name) == n && strncmp(pass[i].name, s, n) == 0)
-			return true;
-	return false;
+	for (int i = 0; i < COUNT(pass); i++) {
+		size_t k = 0;
+		while (k < n && pass[i].name[k] == (s[k] == '-' ? '_' : s[k]))
+			k++;
+		if (k == n && pass[i].name[k] == '\0')
+			return pass[i].name;
+	}
+	return NULL;
 }
 
-/* Of one of PyTorch's names the rewrite that it is (*rule), or our pass; else the name itself. */
+/* The pass of that name, ours or PyTorch's, or what rewrite it is (*rule); NULL: neither. */
 static const char *
 ours(const char *s, bool *rule)
 {
@@ -72,7 +77,7 @@ ours(const char *s, bool *rule)
 			*rule = *torchpass[i].rule != '\0';
 			return *rule ? torchpass[i].rule : torchpass[i].pass;
 		}
-	return s;
+	return passname(s);
 }
 
 static void
@@ -145,11 +150,11 @@ other(Arena *a, Options *o, const char *s)
 	const char *p;
 	bool rule;
 
-	if ((p = after(s, "-fdump-")) && (ispass(p) || isrecord(p)))
-		vec_push(a, &o->dump, p);
-	else if ((p = after(s, "-fno-")) && ((p = ours(p, &rule)) && (rule || ispass(p))))
+	if ((p = after(s, "-fdump-")) && (passname(p) || isrecord(p)))
+		vec_push(a, &o->dump, passname(p) ? arena_printf(a, "%s%s", passname(p), p + strlen(passname(p))) : p);
+	else if ((p = after(s, "-fno-")) && (p = ours(p, &rule)))
 		vec_push(a, rule ? &o->patternsoff : &o->skip, p);
-	else if ((p = after(s, "-f")) && ((p = ours(p, &rule)) && (rule || ispass(p))))
+	else if ((p = after(s, "-f")) && (p = ours(p, &rule)))
 		without(rule ? &o->patternsoff : &o->skip, p);
 	else if ((p = after(s, "-W")) && *p)
 		vec_push(a, &o->warn, p);
@@ -259,7 +264,7 @@ shapes(const char *s)
 {
 	static const char *const yes[] = {"-O", "-m", "-ff", "-fd", "-ft", "--train", "--loss=", "--wrt=", "--joint", "--optimizer=",
 	                                  "-fpartition", "-factivation", "-fkeep", "-fmutable", "-fweights", "-fno-", "--patterns=",
-	                                  "--autocast=", "--same=", "--alias=", "--scalar=", "-foutput", "-fassert"};
+	                                  "--autocast=", "--same=", "--alias=", "--scalar=", "-foutput", "-fassert", "--keep-param=", "-fconst-fold=", "-frng="};
 	static const char *const no[] = {"-fdump", "-ftime", "-fdiag", "-fno-header", "-fno-color"};
 	bool r = false;
 

@@ -109,7 +109,7 @@ constants(Artifact *a)
 	a->weightat = (a->nkonst + 63) & ~UINT64_C(63);
 	for (int i = 0; i < a->weight.n; i++) {    /* in one piece, as their copies will lie */
 		const State *s = &a->weight.v[i];
-		if (a->weightat + s->offset < a->nkonst || s->bytes == 0)
+		if (a->weightat + s->offset < a->nkonst || s->bytes == 0 || s->offset >= a->nfirst)
 			continue;                  /* tied to an earlier one */
 		vec_push(a->a, &a->konst, (Konst){s->in->weight->data, s->bytes, a->weightat + s->offset});
 		a->nkonst = a->weightat + s->offset + s->bytes;
@@ -143,6 +143,7 @@ add_kernel(Artifact *a, const Entry *e, int v, int i)
 	Kernel *k = e->plan[v]->kernel.v[i];
 	const char *symbol = NULL, *tag = e->kind == FxrtForward ? "" : e->tag;
 
+	a->random |= a->mod->rngwords != NULL;
 	for (int j = 0; j < k->sym.n; j++)
 		a->random |= k->sym.v[j]->name && strcmp(k->sym.v[j]->name, "rng_seed") == 0;
 	for (int u = 0; u < a->unit.n && symbol == NULL; u++)
@@ -316,7 +317,7 @@ artifact_entry(const Artifact *a, int kind)
 size_t
 artifact_ctxsize(const Artifact *a)
 {
-	return sizeof(fxrt_ctx) + 2 * FxrtAlign + (size_t)a->nstate;
+	return sizeof(fxrt_ctx) + 2 * FxrtAlign + (a->mod->rngwords ? 2 * sizeof(fxrt_twister) : 0) + (size_t)a->nstate;
 }
 
 static void

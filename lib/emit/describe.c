@@ -239,7 +239,7 @@ tab_module(Tab *t)
 	static const char *const fn[] = {"weight_set", "weight_get", "weight_fold", "weight_swap"};
 	bool outside = a->opt->weights != WeightsEmbed;
 	for (int i = 0; i < COUNT(fn); i++)
-		data_fn(t->d, a->weight.n ? arena_printf(a->a, "%s_%s", p, fn[i]) : NULL);
+		data_fn(t->d, a->nplain ? arena_printf(a->a, "%s_%s", p, fn[i]) : NULL);
 	data_fn(t->d, outside ? arena_printf(a->a, "%s_load", p) : NULL);
 	data_fn(t->d, tab_name(a, "in_after"));
 	data_end(t->d);

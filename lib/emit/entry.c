@@ -47,7 +47,7 @@ entry_has(const Artifact *a, enum when when)
 	bool trains = artifact_entry(a, FxrtBackward) != NULL;
 
 	return when == Always || (when == IfStates && a->state.n) || (when == IfTrains && trains) || (when == IfRandom && (a->random || trains)) ||
-	       (when == IfSteps && artifact_entry(a, FxrtStep)) || (when == IfWeights && a->weight.n) ||
+	       (when == IfSteps && artifact_entry(a, FxrtStep)) || (when == IfWeights && a->nplain) ||
 	       (when == IfOutside && a->opt->weights != WeightsEmbed);
 }
 
@@ -186,7 +186,7 @@ letters(const L *l, const Wrapper *w, bool model)
 /* Functions of lib/rt that the module's description names. */
 static const struct { const char *name, *letters; bool ptr; } named[] = {
 	{"fxrt_forward", "ppppp", false}, {"fxrt_backward", "ppppip", false}, {"fxrt_pthread_pool", "", true}, {"fxrt_state_of", "pi", true},
-	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false}, {"fxrt_update", "ppdp", false}, {"fxrt_find", "pp", false},
+	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false}, {"fxrt_update", "ppdp", false}, {"fxrt_find", "pp", false}, {"fxrt_weights_first", "pp", false},
 };
 
 static void

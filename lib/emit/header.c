@@ -128,7 +128,9 @@ notes(Artifact *a, Text *t)
 	}
 	for (int i = 0; i < a->weight.n; i++) {
 		const State *s = &a->weight.v[i];
-		text_add(t, i < a->nplain ? " *   %s %s: %s, can be replaced\n" : " *   %s %s: %s, folded from weights that can be replaced\n",
+		text_add(t, i < a->nplain ? " *   %s %s: %s, can be replaced\n" :
+		         s->offset >= a->nfirst ? " *   %s %s: %s, computed from weights when the library is loaded\n" :
+		         " *   %s %s: %s, folded from weights that can be replaced\n",
 		         descr_kind(i >= a->nplain ? FXCC_CONST : s->in->kind == InParam ? FXCC_PARAM : FXCC_BUFFER), s->fqn ? s->fqn : s->name,
 		         type_str(a->cx, s->in->val->type));
 	}
@@ -251,10 +253,11 @@ functions(Artifact *a, Text *t)
 		            "int32_t %s_reset(%s_ctx *ctx, fxcc_error *error);\n", upper(a, p), p, p, p, p);
 	text_add(t, "int32_t %s_bind(%s_ctx *ctx, void *state, size_t n, fxcc_error *error);\n", p, p);
 	if (entry_has(a, IfRandom))
-		text_add(t, "/* Random numbers of a forward call are those of (seed, offset); each call adds 1 to offset.  First: (0, 0), which is\n"
+		text_add(t, "/* Random numbers of a forward call are those of (seed, offset); each call adds %s to offset.  First: (0, 0), which is\n"
 		            " * what %s() draws with every time. */\n"
 		            "int32_t %s_seed(%s_ctx *ctx, uint64_t seed, uint64_t offset, fxcc_error *error);\n"
-		            "int32_t %s_rng(%s_ctx *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error);\n", p, p, p, p, p);
+		            "int32_t %s_rng(%s_ctx *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error);\n",
+		         a->mod->rngwords ? arena_printf(a->a, "%s (32-bit words of mt19937)", sym_str(a->cx, a->mod->rngwords)) : "1", p, p, p, p, p);
 	if (entry_has(a, IfOutside))
 		text_add(t, "\n/* The weights lie outside the library, in %s, %s.\n"
 		            " * load: all bytes of that file, aligned to 64; they are read where they are. */\n"

@@ -139,9 +139,13 @@ weights(Artifact *a)
 				if (in->val && in->swappable && known(in) && (in->kind == InConst) == folded && artifact_weight(a, in) < 0)
 					add_state(a, &a->weight, &a->nweight, in, false);
 			}
-		if (!folded)
+		if (!folded) {
 			a->nplain = a->weight.n;
+			a->nfirst = a->nweight;
+		}
 	}
+	if (!a->mod->foldlater)
+		a->nfirst = a->nweight;
 }
 
 /* A weight that may change is a state, whichever entry reads it. */

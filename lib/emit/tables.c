@@ -563,6 +563,7 @@ model(Tab *t, int nguard)
 	data_ptr(t->d, tab_name(a, "weights"), 0);
 	data_int(t->d, 64, (int64_t)a->weightat);
 	data_int(t->d, 64, (int64_t)a->nweight);
+	data_int(t->d, 64, (int64_t)a->nfirst);
 	data_int(t->d, 64, fold_bytes(a));
 	data_ptr(t->d, a->weight.n ? tab_name(a, "sets") : NULL, 0);
 	data_ptr(t->d, a->weight.n ? tab_name(a, "setmem") : NULL, 0);
@@ -571,6 +572,8 @@ model(Tab *t, int nguard)
 	data_str(t->d, a->opt->weights == WeightsFile ? a->opt->weightfile : NULL);
 	data_int(t->d, 64, (int64_t)a->nkonst);
 	data_fn(t->d, outside ? "fxrt_find" : NULL);
+	tab_expr(t, a->mod->rngwords);
+	data_fn(t->d, a->nfirst < a->nweight ? "fxrt_weights_first" : NULL);
 	data_end(t->d);
 	data_close(t->d);
 }

@@ -65,6 +65,7 @@ typedef struct Artifact {
 	Entry entry[4]; int nentry;    /* the first is forward */
 	States state;
 	States weight; int nplain;     /* the first nplain are given; the others are folded from them */
+	uint64_t nfirst;               /* bytes of weights that lie in the product: not what is computed when it is loaded */
 	VEC(Saved) saved;
 	VEC(int) kept;                 /* inputs of forward whose address is saved */
 	const Sym *savedsize;          /* NULL: no backward */

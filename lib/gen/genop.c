@@ -18,7 +18,8 @@
 #define LINES(X)                                                               \
 	X(doc, -1) X(type, FormExpr) X(shape, FormExpr) X(where, FormWhere)    \
 	X(value, FormExpr) X(expand, FormBlock) X(inverse, FormExpr)           \
-	X(lower, FormExpr) X(stride, FormExpr) X(torch, FormBlock)
+	X(lower, FormExpr) X(stride, FormExpr) X(torch, FormBlock)             \
+	X(eager, FormBlock) X(zero, FormBlock)
 enum line {
 #define X(name, form) Line_##name,
 	LINES(X)

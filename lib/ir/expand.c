@@ -194,20 +194,18 @@ fits(Node *n, Val **res, int nres)
 	return true;
 }
 
-bool
-node_expand(Node *n)
+/* What was made between prev and n stands for n: res are its results. */
+static bool
+stand_in(Node *n, const Node *prev, Val **res, int nres)
 {
 	Graph *g = n->graph;
-	Node *prev = n->prev, *first;
+	Node *first = prev ? prev->next : g->first;
 	Renaming r = {0};
-	Val **res;
-	int nres;
 
-	if ((n->op->expand == NULL && (!torchlike(g) || n->op->torch == NULL || keeps(n->op))) ||
-	    !expand_op(g, n->op, n->arg, n->loc, n, &res, &nres) || !fits(n, res, nres))
+	if (!fits(n, res, nres))
 		return false;
-	first = prev ? prev->next : g->first;
 	int drawing = 0;
+
 	for (Node *m = first; m != n; m = m->next) {
 		node_inherit(m, n);
 		if (n->stream && (m->op->flags & OP(Random) || m->op->expand))     /* each a stream of its own */
@@ -236,6 +234,39 @@ node_expand(Node *n)
 			val_rename(g, res[k], name[k]);
 	}
 	return true;
+}
+
+bool
+node_draw(Node *n, enum rng rng, const Sym *at, int64_t spare)
+{
+	const Node *prev = n->prev;
+	bool zero = rng == RngZero;
+	Val **res;
+	int nres;
+	Lang L;
+	LVal v;
+
+	lang_init(&L, n->graph->cx, n->graph->mod, n->op, n->loc, LangTensor);
+	lang_bind(&L, n->arg);
+	lang_set(&L, "at", lang_sym(at));
+	lang_set(&L, "spare", lang_int(n->graph->cx, spare));
+	return evaluate(&L, n->graph, n, zero ? "zero" : "eager", zero ? n->op->zero : n->op->eager, FormBlock, &v) &&
+	       values(&L, v, &res, &nres) && stand_in(n, prev, res, nres);
+}
+
+bool
+node_expand(Node *n)
+{
+	Graph *g = n->graph;
+	const Node *prev = n->prev;
+	Val **res;
+	int nres;
+
+	if (g->mod && g->mod->rng == RngEager && n->op->eager)
+		return node_draw(n, RngEager, sym_const(g->cx, 0), -1);    /* a composite: the line refuses it */
+	if (n->op->expand == NULL && (!torchlike(g) || n->op->torch == NULL || keeps(n->op)))
+		return false;
+	return expand_op(g, n->op, n->arg, n->loc, n, &res, &nres) && stand_in(n, prev, res, nres);
 }
 
 bool

@@ -27,6 +27,7 @@ void
 module_obey(Module *m, const Module *as)
 {
 	m->fastmath = as->fastmath;
+	m->foldlater = as->foldlater;
 	m->decomp = as->decomp;
 	m->rulesoff.v = as->rulesoff.v;
 	m->rulesoff.n = as->rulesoff.n;

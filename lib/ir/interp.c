@@ -617,7 +617,7 @@ external(Run *r, Node *n, const Low *low)
 	for (int k = 0; ok && k < low->nnum; k++)
 		ok = size(r, n, low->num[k], &num[k]);
 	if (ok) {
-		rc = fn(&(fxrt_call){b.buf.v, b.dt.v, num, low->real, found ? &out : NULL, b.buf.n, low->nnum, low->nreal});
+		rc = fn(&(fxrt_call){b.buf.v, b.dt.v, num, low->real, found ? &out : NULL, b.buf.n, low->nnum, low->nreal, NULL});
 		if (rc)
 			error(r->cx, n->loc, "%s: run-time function %s failed with code %d", n->op->name, low->fn, rc);
 		ok = rc == 0;

@@ -119,7 +119,7 @@ struct OpDef {
 	uint32_t    flags;       /* OP(Pointwise) | ... */
 	/* Text of the table's lines (NULL: none), in the language of op/README, and
 	 * where each begins, for messages about the table. */
-	const char *doc, *type, *shape, *where, *value, *expand, *inverse, *lower, *stride, *torch;
+	const char *doc, *type, *shape, *where, *value, *expand, *inverse, *lower, *stride, *torch, *eager, *zero;
 	const struct { const char *arg, *text; int line; } *grad; int ngrad;
 	const char *const *sample; int nsample;
 	const char *file; int line;
@@ -270,6 +270,8 @@ typedef struct Guard { const Sym *cond; Str text; Loc loc; Str message; } Guard;
 
 /* DecompTorch: as PyTorch's own dumps: the `torch` lines of the tables decide, not the `expand` lines. */
 enum decomp { DecompNative, DecompTorch };
+/* Whose random numbers: by counter; those of eager PyTorch on a CPU; none (op/rng.op). */
+enum rng { RngPhilox, RngEager, RngZero };
 
 struct Module {
 	Ctx   *cx;
@@ -286,8 +288,11 @@ struct Module {
 	const struct RuleDef *loaded; int nloaded;    /* rules of --patterns (rule.h) */
 	bool   fastmath;       /* results may differ beyond rounding */
 	bool   train;          /* a graph that is differentiated (--train), or a joint graph */
+	bool   foldlater;      /* what weights alone give is computed when the library is loaded (-fconst-fold=load) */
 	bool   keepmut;        /* torch: mutations of inputs stay in the graph as copy_ (-fkeep-input-mutations) */
 	enum decomp decomp;    /* -fdecomp */
+	enum rng rng;          /* -frng */
+	const Sym *rngwords;   /* words of PyTorch's generator that forward draws; NULL: it draws by philox */
 	enum dtype autocast;   /* --autocast: the whole program runs under it; DtNone: no */
 	struct Meta *meta;     /* what functionalize found out (meta.h); NULL before */
 	Graph  *pack, *unpack; /* what is done to saved tensors and undone; without types; NULL */
@@ -346,6 +351,8 @@ bool    node_infer(Node *);                        /* set the types of its resul
 bool    graph_infer(Graph *);                      /* all; checks annotations */
 /* Replace a node by its table's `expand`; false: it has none, or an error (reported). */
 bool    node_expand(Node *);
+/* Replace a random operator by what its `eager` or `zero` line says; which words are free: op/rng.op. */
+bool    node_draw(Node *, enum rng, const Sym *at, int64_t spare);
 /* Is it to be expanded before anything looks at views and derivatives (composite), and in the end?
  * Under DecompTorch its `torch` line says how ("keep": not at all), else its `expand` line. */
 bool    node_composite(const Node *);

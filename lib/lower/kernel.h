@@ -123,6 +123,7 @@ typedef struct Plan {
 	const Sym *arena;                /* bytes */
 	VEC(const Sym *) sym;            /* run-time sizes in the order of their values */
 	int   maxwork;                   /* workers that scratch was planned for */
+	Text  inplace;                   /* what is computed where it will lie, and what is not: -fdump-reinplace */
 	VEC(struct PlanLoop { int head; int end; }) loop;   /* steps that may run more than once */
 } Plan;
 

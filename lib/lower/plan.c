@@ -559,6 +559,7 @@ plan_build(Lower *lo, Groups *groups)
 	outputbufs(&w, v, n);
 	inplacebufs(&w, v, n, groups);
 	w.checked = NEWN(lo->a, uint8_t, w.m->guard.n + 1);
+	reinplace_chains(&w, groups);
 	if (!itemsteps(&w, NULL))
 		return false;
 	checks(&w);

@@ -21,6 +21,8 @@ int   plan_addbuf(Planning *, Buf);
 int   plan_bufof(Planning *, Val *);                 /* -1: reported */
 Step *plan_addstep(Planning *, enum stepkind, Loc);
 void  plan_setbufs(Planning *, Step *, const int *buf, int n);   /* of the step that was added last */
+/* reinplace.c: scatters into what another kernel made work in its buffer. */
+void  reinplace_chains(Planning *, const Groups *);
 /* flow.c: the steps of a higher-order operator. */
 bool  flow_steps(Planning *, Node *);
 void  flow_live(Planning *);                         /* before memory is assigned */

@@ -5,8 +5,11 @@
  * the new one is being written, and whoever writes it reads only the element that it
  * writes, the new tensor gets the input's buffer: the copy goes, and a scatter that began
  * with the old value writes its elements and nothing else.
+ *
+ * A scatter into what another kernel made works there, too, if nobody reads that later: so
+ * a chain of them is one buffer, be it the caller's or our own.
  */
-#include "lower/lower.h"
+#include "lower/planning.h"
 
 /* Loads of one value: any at all, any at another index than at[]. */
 typedef struct Reads { const Val *of; const Sym *const *at; int n; bool own, any, elsewhere; } Reads;
@@ -21,7 +24,7 @@ load(void *arg, const Ex *e)
 		return;
 	r->any = true;
 	for (int d = 0; same && d < r->n; d++)
-		same = e->idx[d] == r->at[d];
+		same = sym_eq(e->idx[d], r->at[d]);
 	r->elsewhere |= !same;
 }
 
@@ -41,23 +44,43 @@ operand(void *arg, Use *u)
 		r->any = r->elsewhere = true;
 }
 
+/* The index of each element that a scatter puts, if it puts none twice; NULL: it may, or is none. */
+static const Sym **
+own_places(Lower *lo, const Root *root)
+{
+	const Sym **at = NEWN(lo->a, const Sym *, root->low.nidx + 1);
+
+	if (root->low.kind != LowScatter || strcmp(root->val->def->op->name, "fxcc.region_put") != 0)
+		return NULL;
+	for (int d = 0; d < root->low.nidx; d++) {
+		const Ex *e = root->at[d];
+		if (e->kind != ExIndex && (e->kind != ExConst || !dt_int(e->dt)))
+			return NULL;
+		at[d] = e->kind == ExIndex ? e->sym : sym_const(lo->cx, e->i);
+	}
+	return at;
+}
+
 /* How root reads the leaf.  own: at the index that it computes is not elsewhere. */
 static Reads
-reads(const Root *root, const Val *leaf, bool own)
+reads(Lower *lo, const Root *root, const Val *leaf, bool own)
 {
-	Reads r = {.of = leaf, .at = root->i, .n = root->n, .own = own}, put = {.of = leaf};
+	Reads r = {.of = leaf, .at = root->i, .n = root->n, .own = own}, put = {.of = leaf}, one = {.of = leaf};
 
 	if (root->low.kind == LowExtern)
 		node_operands(root->val->def, operand, &r);
 	look(root->e, &r);
-	look(root->put, &put);
+	one.at = own ? own_places(lo, root) : NULL;
+	one.n = root->low.nidx;
+	one.own = one.at != NULL;
+	look(root->put, &one);
 	look(root->putif, &put);
 	for (int d = 0; root->at && d < root->low.nidx; d++)
 		look(root->at[d], &put);
 	for (int k = 0; root->part && k < root->low.npart; k++)
 		look(root->part[k], &put);
-	r.any |= put.any;
-	r.elsewhere |= put.any;
+	r.any |= put.any || one.any;
+	r.elsewhere |= put.any || one.elsewhere;
 	return r;
 }
 
@@ -82,9 +105,9 @@ hindrance(Lower *lo, const Groups *groups, Val *v, Val *leaf)
 		for (int k = 0; k < g->mem.n; k++) {
 			Root *other = g->mem.v[k].root;
 			if (other == root) {
-				if (reads(root, leaf, true).elsewhere)
+				if (reads(lo, root, leaf, true).elsewhere)
 					return "other elements of the old value are read for it";
-			} else if ((here || after) && reads(other, leaf, false).any) {
+			} else if ((here || after) && reads(lo, other, leaf, false).any) {
 				return "the old value is read afterwards";
 			}
 		}
@@ -93,18 +116,105 @@ hindrance(Lower *lo, const Groups *groups, Val *v, Val *leaf)
 	return after ? NULL : "nothing computes it";
 }
 
+/* A line of the record. */
+static void
+record(Lower *lo, const Val *v, const char *why)
+{
+	const char *bytes = sym_str(lo->cx, sym_mul(lo->cx, type_numel(lo->cx, v->type), sym_const(lo->cx, dtypeinfo[v->type->dt].bytes)));
+	Text *t = &lo->plan->inplace;
+
+	t->arena = lo->a;
+	if (why)
+		text_add(t, "missed: %s bytes, %s: %s\n", bytes, why, v->name);
+	else
+		text_add(t, "in place: %s bytes: %s\n", bytes, v->name);
+	if (why && lo->opt.info)
+		fprintf(lo->opt.info, "reinplace: missed: %s bytes, %s: %s\n", bytes, why, v->name);
+}
+
 bool
 reinplace(Lower *lo, const Groups *groups, Val *v, Val *leaf)
 {
 	const char *why = lo->opt.noreinplace ? "switched off" : hindrance(lo, groups, v, leaf);
 	Root *root = lo->rootof[v->id];
 
-	if (lo->opt.info && why)
-		fprintf(lo->opt.info, "reinplace: missed: %s, %s bytes: %s\n", leaf->name,
-		        sym_str(lo->cx, sym_mul(lo->cx, type_numel(lo->cx, leaf->type), sym_const(lo->cx, dtypeinfo[leaf->type->dt].bytes))), why);
+	record(lo, leaf, why);
 	if (why)
 		return false;
 	/* A scatter that begins with the old value finds it there. */
 	root->started = root->low.kind == LowScatter && root->e->kind == ExLoad && root->e->val == leaf;
 	return true;
+}
+
+/* ---- chains ------------------------------------------------------------------------------- */
+
+static int
+group_of(const Groups *groups, const Root *root)
+{
+	for (int i = 0; i < groups->v.n; i++)
+		for (int k = 0; k < groups->v.v[i]->mem.n; k++)
+			if (groups->v.v[i]->mem.v[k].root == root)
+				return i;
+	return -1;
+}
+
+/* The input in whose buffer v is computed; NULL: none. */
+static Val *
+leaf_of(const Lower *lo, const Val *v)
+{
+	Module *m = lo->g->mod;
+
+	for (int i = 0; i < m->in.n && lo->bufof[v->id] >= 0; i++)
+		if (m->in.v[i].val && lo->bufof[m->in.v[i].val->id] == lo->bufof[v->id])
+			return m->in.v[i].val;
+	return NULL;
+}
+
+/* Why scatter r, in group at, cannot work where p lies, which it begins with; NULL: it can. */
+static const char *
+apart(Lower *lo, const Groups *groups, Root *r, int at, Val *p)
+{
+	Val *leaf = leaf_of(lo, r->val);
+	int made = lo->rootof[p->id] ? group_of(groups, lo->rootof[p->id]) : -1;
+
+	if (!lo->rootof[p->id] || lo->isout[p->id])
+		return lo->isout[p->id] ? "the old value is an output" : "the old value is an input";
+	for (const Use *u = p->uses; u; u = u->next)
+		if (u->user->op->flags & OP(Hop))
+			return "a sub-graph reads the old value";
+	if (made < 0 || made >= at || lo->bufof[p->id] >= 0)
+		return "the old value is made by the same kernel";
+	if (!type_same(p->type, r->val->type))
+		return "the layout differs";
+	if (reads(lo, r, p, true).elsewhere)
+		return "other elements of the old value are read for it";
+	for (int i = at; i < groups->v.n; i++)
+		for (int k = 0; k < groups->v.v[i]->mem.n; k++)
+			if (groups->v.v[i]->mem.v[k].root != r && reads(lo, groups->v.v[i]->mem.v[k].root, p, false).any)
+				return "the old value is read afterwards";
+	return leaf ? hindrance(lo, groups, p, leaf) : NULL;
+}
+
+void
+reinplace_chains(Planning *w, const Groups *groups)
+{
+	Lower *lo = w->lo;
+
+	for (int i = groups->v.n; i-- > 0; )
+		for (int k = groups->v.v[i]->mem.n; k-- > 0; ) {
+			Root *r = groups->v.v[i]->mem.v[k].root;
+			if (r->low.kind != LowScatter || r->started || r->e->kind != ExLoad)
+				continue;
+			Val *p = r->e->val;
+			const char *why = lo->opt.noreinplace ? "switched off" : apart(lo, groups, r, i, p);
+			record(lo, r->val, why);
+			if (why)
+				continue;
+			lo->bufof[p->id] = plan_bufof(w, r->val);
+			r->started = true;
+			Root *before = lo->rootof[p->id];
+			Val *leaf = leaf_of(lo, p);
+			if (leaf && before->low.kind == LowScatter && before->e->kind == ExLoad && before->e->val == leaf)
+				before->started = true;
+		}
 }

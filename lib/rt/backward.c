@@ -122,6 +122,7 @@ saved_open(fxrt_run *r, void *saved)
 	r->saved = saved;
 	r->kept = (void *const *)((int64_t *)(h + 1) + m->nsym);
 	r->key = h->key;
+	r->base = h->base;
 	return fxrt_check_sizes(m, r->sym, r->err);
 }
 

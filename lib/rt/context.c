@@ -126,7 +126,8 @@ fxrt_state_named(void *ctx, const char *name)
 
 /* ---- random numbers -------------------------------------------------------------- */
 
-/* The next forward call draws with (seed, offset), the one after it with offset + 1. */
+/* The next forward call draws with (seed, offset), the one after it with what the offset has grown to:
+ * by 1, or by the words that the call drew. */
 int32_t
 fxrt_seed(void *ctx, uint64_t seed, uint64_t offset, fxcc_error *e)
 {
@@ -158,7 +159,7 @@ fxrt_rng(void *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *e)
 size_t
 fxrt_ctx_bytes(const fxrt_model *m)
 {
-	return sizeof(fxrt_ctx) + 2 * FxrtAlign + (size_t)m->state;
+	return sizeof(fxrt_ctx) + 2 * FxrtAlign + (m->words ? 2 * sizeof(fxrt_twister) : 0) + (size_t)m->state;
 }
 
 fxrt_ctx *
@@ -170,7 +171,11 @@ fxrt_ctx_make(const fxrt_model *m, void *mem)
 	c->model = m;
 	c->version = fxrt_version_for(m);
 	c->pool = m->pool ? m->pool() : NULL;
-	c->state = c->ownstate = ctx_align(c + 1);
+	if (m->words) {
+		c->twister = (fxrt_twister *)(c + 1);
+		memset(c->twister, 0, 2 * sizeof *c->twister);
+	}
+	c->state = c->ownstate = ctx_align(m->words ? (void *)(c->twister + 2) : (void *)(c + 1));
 	first_values(c);
 	return c;
 }
@@ -197,6 +202,8 @@ fxrt_init(const fxrt_model *m, void *mem, size_t n, uint64_t signature, const fx
 	c = fxrt_ctx_make(m, mem);
 	if (c->version < 0)
 		return fxrt_fail(e, FXCC_ECPU, NULL, "this CPU lacks instructions that the library was built for (%s)", m->module->target);
+	if (m->first && (i = m->first(m, e)))
+		return i;
 	if (cfg) {
 		unsigned char *a = cfg->arena ? ctx_align(cfg->arena) : NULL;
 		c->pool = cfg->pool ? cfg->pool : c->pool;

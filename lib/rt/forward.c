@@ -55,7 +55,8 @@ saved_begin(fxrt_run *r, void *saved)
 	if ((uintptr_t)saved % 16)
 		return fxrt_fail(r->err, FXCC_EALIGN, NULL, "saved: not aligned to 16 bytes");
 	r->saved = saved ? saved : r->cx->arena ? r->cx->arena + arena : NULL;
-	r->key = r->cx->seed + r->cx->offset * UINT64_C(0x9e3779b97f4a7c15);
+	r->key = r->cx->seed + (m->words ? 0 : r->cx->offset * UINT64_C(0x9e3779b97f4a7c15));
+	r->base = r->cx->offset;
 	if (saved && m->savedsize)
 		memset(saved, 0, sizeof(fxrt_head));       /* not good until the call has ended well */
 	return fxrt_arena_check(r->cx, need, r->err);
@@ -80,6 +81,7 @@ saved_end(fxrt_run *r, void *saved)
 	h->build = m->build;
 	h->bytes = (uint64_t)fxrt_eval(m->savedsize, r->sym, &r->bad);
 	h->key = r->key;
+	h->base = r->base;
 	h->nsym = (uint32_t)m->nsym;
 	h->state = FxrtFilled;
 	h->magic = FXRT_MAGIC;
@@ -98,7 +100,7 @@ forward_go(fxrt_run *r, void *saved)
 	if (rc)
 		return rc;
 	fxrt_copy_views(r);
-	r->cx->offset++;
+	r->cx->offset += r->cx->model->words ? (uint64_t)fxrt_eval(r->cx->model->words, r->sym, &r->bad) : 1;
 	return saved_end(r, saved);
 }
 
@@ -300,7 +302,7 @@ fxrt_simple(const fxrt_model *m, const int64_t *size, const void *const *in, voi
 
 	if (fxrt_version_for(m) < 0)
 		return FXCC_ECPU;
-	if (m->find && (rc = m->find(m, NULL)))
+	if ((m->find && (rc = m->find(m, NULL))) || (m->first && (rc = m->first(m, NULL))))
 		return rc;
 	while (__atomic_exchange_n(&m->own->lock, 1, __ATOMIC_ACQUIRE))
 		if (m->nstate == 0)

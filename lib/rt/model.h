@@ -136,7 +136,7 @@ typedef struct fxrt_model {
 	void *ownctx, *ownarena;       /* static memory for them; NULL: from malloc */
 	int32_t nweight, nplain;       /* weights that can be replaced; the first nplain are given, the others folded */
 	const fxrt_state *weights;
-	uint64_t weightat, nset, nfold;    /* bytes: where their first values lie in konst, of a copy, of foldmem */
+	uint64_t weightat, nset, nfirst, nfold;    /* bytes: where their first values lie in konst, of a copy, of what lies in konst of it, of foldmem */
 	fxrt_sets *sets;
 	void *setmem, *foldmem;        /* two copies; arena of the fold entry */
 	/* constants outside the library: */
@@ -144,6 +144,8 @@ typedef struct fxrt_model {
 	const char *weightfile;        /* its name; NULL: the caller gives them */
 	uint64_t nkonst;               /* bytes of all constants */
 	int (*find)(const struct fxrt_model *, fxcc_error *);      /* NULL: they are inside */
+	const int64_t *words;          /* of mt19937 that a forward call draws; NULL: each call takes 1 from the offset (philox) */
+	int (*first)(const struct fxrt_model *, fxcc_error *);     /* computes the rest of the weights; NULL: nfirst is nset */
 } fxrt_model;
 
 /* What a saved buffer begins with; nsym sizes and nkept addresses follow, then the tensors. */
@@ -152,7 +154,7 @@ typedef struct fxrt_head {
 	uint64_t magic, build, bytes, key;
 	volatile uint32_t state;
 	uint32_t nsym;
-	uint64_t reserved[3];
+	uint64_t base, reserved[2];    /* base: of the words of random numbers */
 } fxrt_head;
 #define FXRT_MAGIC UINT64_C(0x6465766173637866)    /* "fxcsaved" */
 
@@ -164,6 +166,7 @@ typedef struct fxrt_ctx {
 	unsigned char *arena, *state, *ownstate;
 	uint64_t narena;
 	uint64_t seed, offset;
+	fxrt_twister *twister;         /* two, if the model has `words`; else NULL */
 	int32_t version;               /* of every entry; -1: none for this CPU */
 } fxrt_ctx;
 
@@ -176,7 +179,7 @@ typedef struct fxrt_run {
 	unsigned char *saved;          /* NULL: none */
 	unsigned char *weights;        /* the copy that this call reads */
 	void *const *kept;
-	uint64_t key;                  /* of random numbers */
+	uint64_t key, base;            /* of random numbers; base: words before it, if the model has `words` */
 	int64_t sym[FxrtMaxSym];
 	int64_t fault[3];              /* not 0: an index, [1], was not in 0..[2]-1 */
 	fxcc_error *err;
@@ -226,6 +229,7 @@ int32_t fxrt_in_after(const fxrt_model *, const int64_t *const *shape, int32_t i
 /* forward.c */
 unsigned char *fxrt_weights_at(const fxrt_model *, int copy);
 int  fxrt_weights_enter(fxrt_run *);
+int  fxrt_weights_first(const fxrt_model *, fxcc_error *);
 void fxrt_weights_leave(const fxrt_model *, int copy);
 int32_t fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *saved, fxcc_error *);
 int32_t fxrt_forward_struct(void *ctx, const void *args, void *saved, fxcc_error *);

@@ -8,6 +8,11 @@
 #include <stdint.h>
 #include <stddef.h>
 
+/* PyTorch's generator for CPUs, before word number at (mt19937.c). */
+typedef struct fxrt_twister { uint64_t seed, at; int32_t valid; uint32_t w[624]; } fxrt_twister;
+/* Where a call draws: words from number base on; twister: two of them, or NULL. */
+typedef struct fxrt_draws { uint64_t seed, base; fxrt_twister *twister; } fxrt_draws;
+
 /* An extern operator: fxrt_NAME.  buf: operands (tensors of the schema in order, lists flattened,
  * absent ones NULL), results, scratch; dt: dtype of each buf (numbers of dtype.def);
  * num, real: what the table's extern(...) line gave.  out: a size that it found (nonzero), or NULL.
@@ -19,6 +24,7 @@ typedef struct fxrt_call {
 	const double *real;
 	int64_t *out;
 	int nbuf, nnum, nreal;
+	const fxrt_draws *rng;       /* NULL: seed 0, base 0 */
 } fxrt_call;
 typedef int fxrt_fn(const fxrt_call *);
 

@@ -33,7 +33,8 @@ step_extern(fxrt_run *r, const fxrt_step *s, void **buf)
 {
 	uint8_t dt[FxrtMaxBuf];
 	int64_t num[64], found = 0;
-	fxrt_call c = {buf, dt, num, s->real, &found, s->nbuf, s->nnum, s->nreal};
+	fxrt_draws rng = {r->key, r->base, r->cx->twister};
+	fxrt_call c = {buf, dt, num, s->real, &found, s->nbuf, s->nnum, s->nreal, &rng};
 	int rc;
 
 	for (int i = 0; i < s->nbuf; i++)

@@ -6,6 +6,9 @@
  * in to the active copy and looks again: if that is still the active one, it reads it to
  * its end (forward.c); a block is filled only while nobody is counted in.  All this is sequentially
  * consistent: either the call sees the swap and leaves, or the filler sees the call.
+ *
+ * Under -fconst-fold=load the first values end before what is folded: the first block is
+ * filled and folded when the first context is made, and copy 0 is never read by a call.
  */
 #include <string.h>
 #include "model.h"
@@ -66,8 +69,9 @@ begin(const fxrt_model *m, fxcc_error *e)
 		return FXCC_EWEIGHTS;
 	if (__atomic_load_n(&s->users[b], __ATOMIC_SEQ_CST) != 0)
 		return fxrt_fail(e, FXCC_ESTATE, NULL, "calls that began before the last swap still read its weights");
-	memcpy(fxrt_weights_at(m, b), fxrt_weights_at(m, active), (size_t)m->nset);
+	memcpy(fxrt_weights_at(m, b), fxrt_weights_at(m, active), (size_t)(active ? m->nset : m->nfirst));
 	s->building = b;
+	s->stale = m->nfirst < m->nset && !active;
 	return 0;
 }
 
@@ -99,7 +103,7 @@ fxrt_weight_get(const fxrt_model *m, const char *name, void *data, size_t n, fxc
 
 	if (i < 0)
 		return -i;
-	if (m->find && (rc = m->find(m, e)))
+	if ((m->find && (rc = m->find(m, e))) || (m->first && (rc = m->first(m, e))))
 		return rc;
 	copy = fxrt_weights_enter(&r);
 	memcpy(data, r.weights + m->weights[i].offset, n);
@@ -142,6 +146,18 @@ fxrt_weight_fold(const fxrt_model *m, fxcc_error *e)
 	return rc;
 }
 
+static int
+swap(const fxrt_model *m, fxcc_error *e)
+{
+	int rc = fold(m, e);
+
+	if (rc == 0 && m->sets->building) {
+		__atomic_store_n(&m->sets->active, m->sets->building, __ATOMIC_SEQ_CST);
+		m->sets->building = 0;
+	}
+	return rc;
+}
+
 /* Nothing set since the last swap: nothing to do. */
 int32_t
 fxrt_weight_swap(const fxrt_model *m, fxcc_error *e)
@@ -151,11 +167,22 @@ fxrt_weight_swap(const fxrt_model *m, fxcc_error *e)
 	if (e)
 		memset(e, 0, sizeof *e);
 	lock(m->sets);
-	rc = fold(m, e);
-	if (rc == 0 && m->sets->building) {
-		__atomic_store_n(&m->sets->active, m->sets->building, __ATOMIC_SEQ_CST);
-		m->sets->building = 0;
-	}
+	rc = swap(m, e);
+	unlock(m->sets);
+	return rc;
+}
+
+/* Before the first call.  What was set by then is in the block that is being filled. */
+int
+fxrt_weights_first(const fxrt_model *m, fxcc_error *e)
+{
+	int rc = 0;
+
+	if (__atomic_load_n(&m->sets->active, __ATOMIC_SEQ_CST))
+		return 0;
+	lock(m->sets);
+	if (m->sets->active == 0 && (rc = begin(m, e)) == 0)
+		rc = swap(m, e);
 	unlock(m->sets);
 	return rc;
 }

@@ -8,11 +8,12 @@
  * Nothing grows: a result much larger than what it was made from stays code.
  *
  * Weights that the library may replace (Input.swappable) are folded as well: what was
- * evaluated of them can be replaced too, and Module.fold is the program that computes it.
+ * evaluated of them can be replaced too, and Module.fold is the program that computes it;
+ * all that is evaluated, if that is to be done when the library is loaded (Module.foldlater).
  */
 #include "ir/pass/pass.h"
 
-enum { MaxElements = 1 << 24, Slack = 1 << 12 };
+enum { Slack = 1 << 12 };
 
 typedef struct Fold {
 	Graph *g;
@@ -69,7 +70,7 @@ result_fits(Fold *f, const Node *n, int64_t from)
 	for (int i = 0; i < n->nout; i++) {
 		int64_t k;
 		const Type *t = n->out[i].type;
-		if (t == NULL || t->kind != TyTensor || !sym_isconst(type_numel(f->g->cx, t), &k) || k > MaxElements || k > 2 * from + Slack)
+		if (t == NULL || t->kind != TyTensor || !sym_isconst(type_numel(f->g->cx, t), &k) || k > FoldMost || k > 2 * from + Slack)
 			return false;
 		if (dtypeinfo[t->dt].kind == KindComplex)
 			return false;
@@ -77,11 +78,23 @@ result_fits(Fold *f, const Node *n, int64_t from)
 	return n->nout > 0;
 }
 
+static void
+count(void *n, Use *u)
+{
+	(void)u;
+	++*(int *)n;
+}
+
+/* Of one tensor: joining several is work, and nothing packs what lies in pieces. */
 static bool
 is_move(Node *n)
 {
+	int tensors = 0;
 	Low low;
 
+	node_operands(n, count, &tensors);
+	if (tensors > 1)
+		return false;
 	if (n->nout != 1 || n->op->value == NULL || n->op->lower || !node_low(n, 0, &low) || low.kind != LowElement)
 		return false;
 	const Ex *e = low.element;
@@ -193,6 +206,13 @@ read_outside(const Fold *f, const Val *v)
 	return false;
 }
 
+/* Is it computed when the library is loaded, or its weights are replaced? */
+static bool
+later(const Fold *f, const Node *n)
+{
+	return f->loosenode[n->id] || f->g->mod->foldlater;
+}
+
 /* The value becomes a placeholder with a weight. */
 static void
 replace(Fold *f, Val *v)
@@ -207,7 +227,7 @@ replace(Fold *f, Val *v)
 
 	*w = (Weight){.fqn = name, .type = type, .data = t->data, .bytes = t->bytes};
 	vec_push(ctx_arena(cx), &m->weight, w);
-	bool loose = f->loosenode[v->def->id];
+	bool loose = later(f, v->def);
 	vec_push(ctx_arena(cx), &m->in, (Input){.kind = InConst, .val = &p->out[0], .name = p->out[0].name, .argname = p->out[0].name,
 	                                          .target = name, .weight = w, .updatable = loose, .swappable = loose});
 	val_replace(v, &p->out[0]);
@@ -273,35 +293,58 @@ refold_results(Module *m, Module *r, const Val *const *was, Val **map, int n)
 	return true;
 }
 
+static void
+analyse(Fold *f)
+{
+	uint32_t nval = f->g->nval, nnode = f->g->nnode;
+
+	f->weight = NEWN(f->a, Weight *, nval);
+	f->constant = NEWN(f->a, bool, nnode);
+	f->moves = NEWN(f->a, bool, nnode);
+	f->value = NEWN(f->a, Tensor *, nval);
+	f->loose = NEWN(f->a, bool, nval);
+	f->loosenode = NEWN(f->a, bool, nnode);
+	note_weights(f);
+	FOREACH_NODE(f->g, n)
+		classify(f, n);
+}
+
+bool *
+values_known(Graph *g, Arena *a)
+{
+	Fold f = {.g = g, .a = a};
+	bool *known = NEWN(a, bool, g->nval + 1);
+
+	if (g != g->mod->main)
+		return known;
+	analyse(&f);
+	FOREACH_NODE(g, n)
+		for (int i = 0; i < n->nout; i++)
+			known[n->out[i].id] = f.constant[n->id] || f.weight[n->out[i].id];
+	return known;
+}
+
 bool
 pass_constfold(Graph *g)
 {
 	Arena *a = arena_new();
 	Fold f = {.g = g, .a = a};
-	uint32_t nval = g->nval, nnode = g->nnode;
+	uint32_t nval = g->nval;
 	VEC(Val *) make = {0};
 
 	if (g != g->mod->main) {
 		arena_free(a);
 		return true;
 	}
-	f.weight = NEWN(a, Weight *, nval);
-	f.constant = NEWN(a, bool, nnode);
-	f.moves = NEWN(a, bool, nnode);
-	f.value = NEWN(a, Tensor *, nval);
-	f.loose = NEWN(a, bool, nval);
-	f.loosenode = NEWN(a, bool, nnode);
+	analyse(&f);
 	Module *m = g->mod, *again = NULL;
 	Val **map = NEWN(a, Val *, nval);
-	note_weights(&f);
-	FOREACH_NODE(g, n)
-		classify(&f, n);
 	FOREACH_NODE(g, n)
 		for (int i = 0; f.constant[n->id] && !f.moves[n->id] && i < n->nout; i++)
 			if (read_outside(&f, &n->out[i]) && evaluate(&f, n))
 				vec_push(a, &make, &n->out[i]);
 	for (int i = 0; i < make.n && again == NULL; i++)
-		if (f.loosenode[make.v[i]->def->id])
+		if (later(&f, make.v[i]->def))
 			again = refold_new(m, map);
 	for (int i = 0; i < make.n; i++)
 		replace(&f, make.v[i]);

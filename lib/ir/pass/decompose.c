@@ -44,6 +44,22 @@ decompose_here(Graph *g)
 }
 
 bool
+decompose_between(Node *first, const Node *end)
+{
+	for (Node *n = first, *next; n != end; n = next) {
+		Node *before = n->prev;
+		Graph *g = n->graph;
+		next = n->next;
+		if (op_route(n->op) != RouteExpand)
+			continue;
+		if (!node_expand(n))
+			return false;
+		next = before ? before->next : g->first;
+	}
+	return true;
+}
+
+bool
 pass_decompose(Graph *g)
 {
 	bool complex;

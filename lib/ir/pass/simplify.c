@@ -125,23 +125,6 @@ bury(Simplify *s, Node *n)
 
 /* ---- rewriting ------------------------------------------------------------------------- */
 
-/* A replacement may be written with operators that are made of others. */
-static bool
-decompose(Node *first, const Node *end)
-{
-	for (Node *n = first, *next; n != end; n = next) {
-		Node *before = n->prev;
-		Graph *g = n->graph;
-		next = n->next;
-		if (op_route(n->op) != RouteExpand)
-			continue;
-		if (!node_expand(n))
-			return false;
-		next = before ? before->next : g->first;
-	}
-	return true;
-}
-
 /* with stands for the result of n; the nodes made for it lie between prev and n. */
 static bool
 replace(Simplify *s, Node *n, Val *with, Node *prev)
@@ -154,7 +137,7 @@ replace(Simplify *s, Node *n, Val *with, Node *prev)
 	for (Node *m = first; m != n; m = m->next)
 		node_inherit(m, n);
 	val_replace(&n->out[0], with);
-	if (!decompose(first, n))
+	if (!decompose_between(first, n))
 		return false;
 	for (Node *m = prev ? prev->next : s->g->first; m != n; m = m->next)
 		s->removed--;
