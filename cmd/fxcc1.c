@@ -506,7 +506,7 @@ back_half(Job *j)
 	const Options *o = &j->opt;
 	Text t = {.arena = j->arena};
 
-	if (!lower(j))
+	if (!module_found(j->mod) || !lower(j))
 		return false;
 	if (stops_at_plan(o) || (o->stage && (*o->stage == '\0' || strcmp(o->stage, "loops") == 0))) {
 		plan_print(j->plan[j->ntarget - 1], &t);

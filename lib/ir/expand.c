@@ -112,16 +112,38 @@ expand_op(Graph *g, const OpDef *op, const Arg *arg, Loc loc, Node *before, Val 
 
 /* ---- sizes that only the run knows --------------------------------------------------- */
 
+/* The one size found as the model runs that s is made of; NULL: none, or several. */
+static const Sym *
+foundvar(Arena *a, const Sym *s)
+{
+	const Sym **var = NULL, *r = NULL;
+	int n = 0;
+
+	sym_vars(a, s, &var, &n);
+	for (int i = 0; i < n; i++)
+		if (var[i]->name[0] == 'u') {
+			if (r)
+				return NULL;
+			r = var[i];
+		}
+	return r;
+}
+
 /* The types were inferred in a scratch graph, which made sizes of its own (u3); the
  * nodes that are here now made others (u7).  The first are in use already. */
 static void
 differs(Arena *a, Renaming *r, const Type *is, const Type *was)
 {
-	for (int d = 0; d < is->rank; d++)
-		if (is->dim[d]->kind == SymVar && is->dim[d]->name[0] == 'u' && !sym_eq(is->dim[d], was->dim[d])) {
-			vec_push(a, &r->var, is->dim[d]);
-			vec_push(a, &r->with, was->dim[d]);
+	for (int d = 0; d < is->rank; d++) {
+		const Sym *old, *new = foundvar(a, is->dim[d]);
+		if (!new || sym_eq(is->dim[d], was->dim[d]))
+			continue;
+		old = is->dim[d] == new ? was->dim[d] : foundvar(a, was->dim[d]);
+		if (old) {
+			vec_push(a, &r->var, new);
+			vec_push(a, &r->with, old);
 		}
+	}
 }
 
 const Type *

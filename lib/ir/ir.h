@@ -266,6 +266,7 @@ typedef struct Output {
 } Output;
 
 /* cond != 0 must hold: at the door, or once the numbers in it are found.  message: of the program, NULL */
+typedef struct SizeBound { Str name; int64_t lo, hi; } SizeBound;   /* -fdim of a size that only the run finds */
 typedef struct Guard { const Sym *cond; Str text; Loc loc; Str message; } Guard;
 
 /* DecompTorch: as PyTorch's own dumps: the `torch` lines of the tables decide, not the `expand` lines. */
@@ -282,6 +283,7 @@ struct Module {
 	VEC(Output) out;       /* one for each element of the output list */
 	VEC(Weight *) weight;
 	VEC(Guard) guard;
+	VEC(SizeBound) bound;
 	VEC(Str) weightfile;   /* files that the values came from, as named to file_read; printed, so that texts read back */
 	Str    torch, dialect; /* informative */
 	VEC(const char *) rulesoff;   /* tables of rules, and rules, that are switched off (-fno-views, -fno-pattern=relu_relu) */
@@ -360,6 +362,8 @@ bool    node_expands(const Node *);
 
 /* The free size `name` is in lo..hi (lo == hi: is that number).  Before types are inferred. */
 bool    module_dim(Module *, const char *name, int64_t lo, int64_t hi);
+/* Sizes that are numbers of the data get bounds: -fdim's, or what memory allows.  After the last pass on graphs. */
+bool    module_found(Module *);
 
 /* ---- text (print.c, verify.c) ---------------------------------------------- */
 
