@@ -379,9 +379,11 @@ flash_put(Flash *f, int out, const Sym *row, const Sym *col, const Sym *ncol, in
 {
 	Val *v = &f->node->out[out];
 	const Sym *idx[MaxRank];
-	int n = f->nb;
+	int n = v->type->rank > f->nb + 2;       /* in shares */
 
-	memcpy(idx, f->b, sizeof *idx * (size_t)n);
+	idx[0] = f->share;
+	memcpy(idx + n, f->b, sizeof *idx * (size_t)f->nb);
+	n += f->nb;
 	idx[n++] = row;
 	idx[n++] = col;
 	Putting p = {f, buf, at, by, v, col, linear_index(f->cx, type_tensor(f->cx, v->type->dt, v->type->rank, v->type->dim), idx)};
