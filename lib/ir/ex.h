@@ -119,7 +119,7 @@ typedef struct Low {
 	const Sym *const *at;               /* nidx of them */
 	const Ex *put, *putif;              /* putif NULL: always */
 	Str fn;                             /* LowExtern: "sort": fxrt_sort in lib/rt */
-	const Sym *const *num; int nnum;    /* its integers; LowBlocks: is it causal, are dead rows 0 */
+	const Sym *const *num; int nnum;    /* its integers; LowBlocks: is it causal, are dead rows 0, shares */
 	const Ex *const *part; int npart;   /* LowBlocks: elements of operands; what is done to a score, which stands as ... */
 	const Ex *hole[2];                  /* ... these */
 	const double *real; int nreal;      /* its doubles */

@@ -327,8 +327,8 @@ parts(Flash *f, Root *r)
 {
 	const Ex **part = NEWN(f->lo->a, const Ex *, r->low.npart + 1);
 
-	for (int k = 0; k < f->nb; k++)
-		gen_declare(f->g, f->b[k]);
+	for (int k = 0; k < r->n - 2; k++)
+		gen_declare(f->g, r->i[k]);
 	for (int k = 0; k < 4; k++)
 		gen_declare(f->g, r->low.j[k]);
 	for (int k = 0; k < 2; k++) {
@@ -389,24 +389,29 @@ Kernel *
 flash_kernel(Lower *lo, Root *r, Gen **gen)
 {
 	const Low *low = &r->low;
+	bool back = low->npart > 5;
+	int64_t shares = back ? flash_about(low->num[2], 1) : 1;
 	Group gr = {.nouter = 0};
-	Flash f = {.lo = lo, .cx = lo->cx, .node = r->val->def, .dt = low->hole[0]->dt, .nb = r->n - 2, .b = {0}};
+	Flash f = {.lo = lo, .cx = lo->cx, .node = r->val->def, .dt = low->hole[0]->dt, .nb = r->n - 2};
 
+	f.nb -= shares > 1;
 	vec_push(lo->a, &gr.mem, ((Member){r, NULL}));
 	*gen = f.g = gen_new(lo, nest_name(lo, &gr));
-	memcpy(f.b, r->i, sizeof *f.b * (size_t)f.nb);
-	memcpy(f.bext, r->ext, sizeof *f.bext * (size_t)f.nb);
+	memcpy(f.b, r->i + (shares > 1), sizeof *f.b * (size_t)f.nb);
+	memcpy(f.bext, r->ext + (shares > 1), sizeof *f.bext * (size_t)f.nb);
+	f.share = r->i[0];
+	f.shares = shares;
 	f.i = low->j[0], f.j = low->j[1], f.d = low->j[2], f.e = low->j[3];
 	f.Lq = low->over[0], f.Lk = low->over[1], f.D = low->over[2], f.E = low->over[3];
 	f.causal = sym_is(low->num[0], 1);
 	f.safe = sym_is(low->num[1], 1);
-	lanes(&f, low->npart > 5 ? f.Lk : f.Lq);
+	lanes(&f, back ? f.Lk : f.Lq);
 	vec_push(lo->a, &f.g->k->from, f.node);
 	f.g->k->doc = r->val->name;
 	gen_buf(f.g, r->val);
 	parts(&f, r);
 	f.g->k->flops = 1 << 20;
-	if (low->npart > 5)
+	if (back)
 		flash_backward(&f);
 	else
 		flash_forward(&f);

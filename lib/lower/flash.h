@@ -27,6 +27,8 @@ typedef struct Flash {
 	int    W, NV, NR;                /* lanes; vectors and columns of a panel */
 	int    nb;
 	const Sym *b[MaxRank], *bext[MaxRank];
+	const Sym *share;                /* backward: number of ... */
+	int64_t shares;                  /* ... a share: every shares-th block of keys */
 	const Sym *i, *j, *d, *e;
 	const Sym *Lq, *Lk, *D, *E;      /* their extents */
 	int    nvd, nve;                 /* vectors that a row of D, E columns is computed in at a time ... */

@@ -1,6 +1,6 @@
 /* flashback.c - attention in blocks, backward: the weights are computed again, block by block.
  *
- *     for b.. (parallel)
+ *     for b.., shares (parallel; shares: where b.. are few, each a part of the blocks of keys)
  *             dq = 0, for all queries
  *             for blocks of keys
  *                     panels of the block = k, v, keys over the lanes; dk = dv = 0
@@ -13,8 +13,8 @@
  *             rows of dq
  *
  * (Dao et al., FlashAttention-2, 2023, but for where sums are kept.)  All that is
- * added to a result is added by one worker, in one order: results do not depend on
- * how many there are.
+ * added to a result is added by one worker, in one order, and shares are added up
+ * afterwards: results do not depend on how many workers there are.
  */
 #include "lower/flash.h"
 
@@ -184,8 +184,9 @@ keyblocks(Backward *w)
 {
 	Flash *f = w->f;
 	Gen *g = f->g;
-	KRef loop = flash_open(f, flash_const(f, 0), flash_blocks(f, gen_sym(g, f->Lk), w->KP), NULL);
+	KRef end = flash_blocks(f, gen_sym(g, f->Lk), w->KP), loop;
 
+	loop = gen_loop(g, LoopSerial, f->shares > 1 ? gen_sym(g, f->share) : flash_const(f, 0), end, f->shares);
 	w->j0 = gen_mul(g, loop, flash_const(f, w->KP));
 	w->keys = flash_min(f, flash_const(f, w->KP), gen_op(g, ScSub, DtI64, gen_sym(g, f->Lk), w->j0, 0));
 	w->panels = flash_blocks(f, w->keys, f->NR);
@@ -199,17 +200,27 @@ keyblocks(Backward *w)
 
 enum { BlockKeys = 128, BlockQueries = 64 };
 
+/* Panels, rows and sums of a block of keys, and scores, share half of the second cache. */
+static bool
+fits(Backward *w)
+{
+	int64_t columns = flash_about(w->f->D, 64) + flash_about(w->f->E, 64);
+
+	return (w->KP * 5 / 2 * columns + w->BI * (columns + 2 * w->KP)) * dtypeinfo[w->f->dt].bytes <= w->f->lo->opt.target->l2 / 2;
+}
+
 static void
 sizes(Backward *w)
 {
 	Flash *f = w->f;
-	int64_t n;
+	int64_t n = flash_about(f->Lk, BlockKeys);
 
-	w->NP = BlockKeys / f->NR < 1 ? 1 : BlockKeys / f->NR;
-	if (sym_isconst(f->Lk, &n) && w->NP > (n + f->NR - 1) / f->NR)
-		w->NP = n < 1 ? 1 : (n + f->NR - 1) / f->NR;
-	w->KP = w->NP * f->NR;
 	w->BI = BlockQueries;
+	w->NP = (n < BlockKeys ? n + f->NR - 1 : BlockKeys) / f->NR;
+	w->NP = w->NP < 1 ? 1 : w->NP;
+	w->KP = w->NP * f->NR;
+	for (; w->NP > 1 && !fits(w); w->KP = w->NP * f->NR)
+		w->NP = (w->NP + 1) / 2;
 }
 
 static void
@@ -235,17 +246,24 @@ flash_backward(Flash *f)
 {
 	Gen *g = f->g;
 	Backward w = {.f = f};
+	const Sym *var[MaxRank + 1], *ext[MaxRank + 1];
+	int n = f->nb;
 	KRef loop;
 
 	for (int k = 1; k < 3; k++)
 		gen_buf(g, &f->node->out[k]);
 	sizes(&w);
 	buffers(&w);
-	loop = gen_tasks(g, f->b, f->bext, f->nb);
+	memcpy(var, f->b, sizeof *var * (size_t)f->nb);
+	memcpy(ext, f->bext, sizeof *ext * (size_t)f->nb);
+	var[n] = f->share;
+	ext[n] = sym_const(f->cx, f->shares);
+	n += f->shares > 1;
+	loop = gen_tasks(g, var, ext, n);
 	flash_clear(f, w.dq, flash_const(f, 0), gen_mul(g, gen_sym(g, f->Lq), gen_op(g, ScQuot, DtI64, flash_size(f, f->DP), flash_const(f, f->W), 0)));
 	keyblocks(&w);
 	queryrows(&w);
-	for (int k = 0; k < f->nb; k++)
-		gen_unbind(g, f->b[k]);
+	for (int k = 0; k < n; k++)
+		gen_unbind(g, var[k]);
 	gen_end(g, loop);
 }

@@ -143,20 +143,67 @@ flash_apply(Flash *f, const Ex *e, KRef h0, KRef h1)
 	return r;
 }
 
+typedef struct Panel { Flash *f; int buf; KRef at; const Ex *e; const Sym *k; } Panel;
+
+/* Elements k, k + 1 ... of a row to its lane, `count` at a time from `from` to `to`. */
+static void
+spread(Panel *p, KRef from, KRef to, int count)
+{
+	Flash *f = p->f;
+	Gen *g = f->g;
+	KRef loop = gen_loop(g, LoopSerial, from, to, count), k;
+
+	for (int u = 0; u < count; u++) {
+		gen_push(g);
+		gen_bind(g, p->k, k = gen_add(g, loop, flash_const(f, u)));
+		flash_store(f, p->buf, gen_add(g, p->at, gen_mul(g, k, flash_const(f, f->NR))), gen_ex(g, p->e));
+		gen_unbind(g, p->k);
+		gen_pop(g);
+	}
+	gen_end(g, loop);
+}
+
+/* By gathers of vectors. */
+static void
+gathered(Panel *p, const Sym *var, KRef first, const Sym *ext, const Sym *n)
+{
+	Flash *f = p->f;
+	Gen *g = f->g;
+	KRef loop = flash_open(f, flash_const(f, 0), flash_size(f, n), p->k);
+	KRef to = gen_add(g, p->at, gen_mul(g, loop, flash_const(f, f->NR)));
+
+	gen_hoist(g, p->e);
+	for (int v = 0; v < f->NV; v++) {
+		flash_lanes(f, var, gen_add(g, first, flash_const(f, v * f->W)), ext);
+		flash_store(f, p->buf, gen_add(g, to, flash_const(f, v * f->W)), gen_splat(g, gen_ex(g, p->e), f->W));
+		flash_scalar(f, var);
+	}
+	flash_close(f, loop, p->k);
+}
+
+/* Machines with shorter vectors than 64 bytes gather more slowly than they load and store one by one (measured). */
 void
 flash_panel(Flash *f, int buf, KRef at, const Ex *e, const Sym *var, KRef first, const Sym *ext, const Sym *k, const Sym *n)
 {
 	Gen *g = f->g;
-	KRef loop = flash_open(f, flash_const(f, 0), flash_size(f, n), k);
-	KRef to = gen_add(g, at, gen_mul(g, loop, flash_const(f, f->NR)));
+	KRef main, lane;
+	const Target *t = f->lo->opt.target;
+	Panel p = {f, buf, at, e, k};
 
-	gen_hoist(g, e);
-	for (int v = 0; v < f->NV; v++) {
-		flash_lanes(f, var, gen_add(g, first, flash_const(f, v * f->W)), ext);
-		flash_store(f, buf, gen_add(g, to, flash_const(f, v * f->W)), gen_splat(g, gen_ex(g, e), f->W));
-		flash_scalar(f, var);
+	if (t->gather && t->vecbytes >= 64 && f->W > 1) {
+		gathered(&p, var, first, ext, n);
+		return;
 	}
-	flash_close(f, loop, k);
+	if (!sym_divides(f->cx, sym_const(f->cx, f->NR), ext))
+		flash_clear(f, buf, at, gen_mul(g, flash_size(f, n), flash_const(f, f->NV)));
+	main = gen_op(g, ScAnd, DtI64, flash_size(f, n), flash_const(f, -8), 0);
+	lane = flash_open(f, flash_const(f, 0), flash_min(f, gen_op(g, ScSub, DtI64, flash_size(f, ext), first, 0), flash_const(f, f->NR)), NULL);
+	gen_bind(g, var, gen_add(g, first, lane));
+	p.at = gen_add(g, at, lane);
+	gen_hoist(g, e);
+	spread(&p, flash_const(f, 0), main, 8);
+	spread(&p, main, flash_size(f, n), 1);
+	flash_close(f, lane, var);
 }
 
 /* ---- rows ---------------------------------------------------------------------------------- */
@@ -379,9 +426,11 @@ flash_put(Flash *f, int out, const Sym *row, const Sym *col, const Sym *ncol, in
 {
 	Val *v = &f->node->out[out];
 	const Sym *idx[MaxRank];
-	int n = f->nb;
+	int n = v->type->rank > f->nb + 2;       /* in shares */
 
-	memcpy(idx, f->b, sizeof *idx * (size_t)n);
+	idx[0] = f->share;
+	memcpy(idx + n, f->b, sizeof *idx * (size_t)f->nb);
+	n += f->nb;
 	idx[n++] = row;
 	idx[n++] = col;
 	Putting p = {f, buf, at, by, v, col, linear_index(f->cx, type_tensor(f->cx, v->type->dt, v->type->rank, v->type->dim), idx)};

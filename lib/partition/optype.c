@@ -170,6 +170,15 @@ convolution(const Node *n)
 	return w && x ? 2 * size(n, 0, 0) * numel(at, 2) * numel(w->type, 0) : 1;
 }
 
+/* So many products of all queries with all keys. */
+static double
+attention(const Node *n, int products)
+{
+	const Val *k = arg_tensor(n, 1);
+
+	return 2.0 * products * numel(arg_tensor(n, 0)->type, 0) * size(n, 1, k->type->rank - 2);
+}
+
 /* What torch.utils.flop_counter counts: products, convolutions, attention. */
 double
 node_flops(const Node *n)
@@ -187,6 +196,8 @@ node_flops(const Node *n)
 		k = product(n, 1, 1);
 	else if (op_is(op, "aten.convolution") || op_is(op, "aten._convolution"))
 		k = convolution(n);
+	else if (strncmp(op->name, "fxcc.flash", 10) == 0)
+		k = attention(n, op->name[10] == '_' ? 5 : 2);
 	else if (strncmp(op->name, "aten._scaled_dot_product", 24) == 0)
 		k = 2 * numel(arg_tensor(n, 0) ? arg_tensor(n, 0)->type : NULL, 0) * size(n, 1, 2) +
 		    2 * size(n, 0, 0) * size(n, 0, 1) * size(n, 0, 2) * size(n, 1, 2) * size(n, 2, 3);
