@@ -476,6 +476,16 @@ weights_where(const Options *o)
 	return o->weights ? -1 : (int)WeightsEmbed;
 }
 
+struct wrap { Ctx *cx; const EmitOptions *opt; };
+
+static void
+print_wrapper(const void *arg, Text *t)
+{
+	const struct wrap *w = arg;
+
+	emit_wrapper(w->cx, w->opt, t);
+}
+
 static bool
 back_half(Job *j)
 {
@@ -505,7 +515,8 @@ back_half(Job *j)
 		.noheader = o->header_on == 0 || o->stage, .header = o->header,
 		.savetemps = o->savetemps ? *o->savetemps ? o->savetemps : "." : NULL, .verbose = o->verbose,
 	};
-	return emit(j->cx, &eo, output(j));
+	struct wrap w = {j->cx, &eo};
+	return pass_dump(j->cx, o, "wrapper", print_wrapper, &w) && emit(j->cx, &eo, output(j));
 }
 
 /* ---- make rules -------------------------------------------------------------------------- */

@@ -135,7 +135,7 @@ isrecord(const char *s)
 {
 	size_t n = strcspn(s, "=");
 
-	return (n == 4 && memcmp(s, "meta", n) == 0) || (n == 6 && memcmp(s, "mincut", n) == 0);
+	return (n == 4 && memcmp(s, "meta", n) == 0) || (n == 6 && memcmp(s, "mincut", n) == 0) || (n == 7 && memcmp(s, "wrapper", n) == 0);
 }
 
 /* -fPASS, -fno-PASS, -fdump-PASS[=FILE], -W...; the last of -fPASS and -fno-PASS wins. */

@@ -39,5 +39,6 @@ void emit_layout(Module *, Module *step, bool donate);
 bool emit(Ctx *, const EmitOptions *, const char *path);
 /* Texts */
 bool emit_c_kernel(const Kernel *, const char *symbol, Text *);     /* one C function */
+bool emit_wrapper(Ctx *, const EmitOptions *, Text *);   /* what a call does around the kernels, step by step */
 bool emit_header(Ctx *, const EmitOptions *, Text *);
 #endif

@@ -221,11 +221,6 @@ versions(Tab *t)
 
 /* ---- the door ------------------------------------------------------------------------------ */
 
-/* Where a size is bound: a tensor's size that is the symbol itself, else an input that
- * is a size, else a tensor's that is mul*symbol + add.  Shapes come first since they are
- * what the shapes of outputs are asked with. */
-typedef struct Binding { int in, dim; int64_t mul, add; } Binding;
-
 static bool
 solves(const Artifact *a, const Sym *e, const Sym *s, Binding *b, bool plain)
 {
@@ -239,8 +234,8 @@ solves(const Artifact *a, const Sym *e, const Sym *s, Binding *b, bool plain)
 	return sym_linear(a->cx, e, s, &c, &rest) && sym_isconst(c, &b->mul) && b->mul > 0 && sym_isconst(rest, &b->add);
 }
 
-static Binding
-bound_at(const Artifact *a, const Sym *s)
+Binding
+tab_binding(const Artifact *a, const Sym *s)
 {
 	const Ports *in = &a->entry[0].in;
 	Binding b = {-1, -1, 1, 0};
@@ -266,7 +261,7 @@ syms(Tab *t)
 	data_open(t->d, "fxrt_sym", tab_name(t->a, "syms"), t->a->sym.n, DataConst);
 	for (int i = 0; i < t->a->sym.n; i++) {
 		const Sym *s = t->a->sym.v[i];
-		Binding b = bound_at(t->a, s);
+		Binding b = tab_binding(t->a, s);
 		data_begin(t->d);
 		data_str(t->d, s->name);
 		data_int(t->d, 64, s->lo);
@@ -378,8 +373,8 @@ entries(Tab *t)
 	data_close(t->d);
 }
 
-static bool
-guard_known(const Artifact *a, const Guard *g)
+bool
+tab_atdoor(const Artifact *a, const Guard *g)
 {
 	const Sym **var = NULL;
 	int n = 0;
@@ -398,11 +393,11 @@ guards(Tab *t)
 	int n = 0;
 
 	for (int i = 0; i < m->guard.n; i++)
-		n += guard_known(t->a, &m->guard.v[i]);
+		n += tab_atdoor(t->a, &m->guard.v[i]);
 	data_open(t->d, "fxrt_guard", tab_name(t->a, "guards"), n, DataConst);
 	for (int i = 0; i < m->guard.n; i++) {
 		const Guard *g = &m->guard.v[i];
-		if (!guard_known(t->a, g))
+		if (!tab_atdoor(t->a, g))
 			continue;
 		data_begin(t->d);
 		tab_expr(t, g->cond);

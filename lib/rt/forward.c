@@ -171,10 +171,12 @@ fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *s
 static int
 given(fxrt_run *r, const fxrt_port *p, const void *ptr, int i)
 {
-	if (ptr || p->value || fxrt_port_bytes(p, r->sym, &r->bad) == 0)
-		return 0;
 	if (r->err)
 		r->err->index = i;
+	if (ptr && !p->value)
+		return fxrt_check_aligned(p, ptr, r->err);
+	if (ptr || p->value || fxrt_port_bytes(p, r->sym, &r->bad) == 0)
+		return 0;
 	return fxrt_fail(r->err, FXCC_EARG, p->name, "%s: a null pointer", p->name);
 }
 

@@ -252,6 +252,7 @@ int fxrt_check_found(const fxrt_model *, int32_t sym, int64_t value, fxcc_error 
 int fxrt_check_overlap(const fxrt_run *);
 int fxrt_bind_shapes(const fxrt_model *, const int64_t *const *shape, int64_t *sym, fxcc_error *);
 int fxrt_check_tensor(const fxrt_port *, const DLTensor *, int index, const int64_t *sym, fxcc_error *);
+int fxrt_check_aligned(const fxrt_port *, const void *, fxcc_error *);
 int fxrt_check_strides(const fxrt_port *, const DLTensor *, const int64_t *sym, int output, fxcc_error *);
 int fxrt_cpu_level(void);
 DLDataType fxrt_dltype(int dtype);
