@@ -21,6 +21,7 @@
 #include "ir/pass/pass.h"
 #include "ir/rule.h"
 #include "passes.h"
+#include "rt/model.h"
 
 enum { ExitOk, ExitError, ExitUsage, ExitLimit, ExitBug };
 
@@ -349,6 +350,35 @@ targets(Job *j)
 	return true;
 }
 
+/* ---- -fassert ---------------------------------------------------------------------------- */
+
+enum { AssertScalar = 8 };
+
+/* WORD[,WORD...] on what is there already; scalar is, unless it is taken away.  -1: an unknown word. */
+static int
+asserts(const Options *o)
+{
+	static const struct { const char *word; int bits; } words[] = {
+		{"size", FxrtAssertSize}, {"align", FxrtAssertAlign}, {"nan", FxrtAssertNan}, {"scalar", AssertScalar},
+		{"all", FxrtAssertSize | FxrtAssertAlign | FxrtAssertNan | AssertScalar},
+	};
+	int r = AssertScalar | (o->trapnan ? FxrtAssertNan : 0);
+
+	for (int i = 0; i < o->asserts.n; i++)
+		for (const char *s = o->asserts.v[i]; *s; s += *s == ',') {
+			bool no = strncmp(s, "no-", 3) == 0;
+			size_t n = strcspn(s += no ? 3 : 0, ",");
+			int k = 0;
+			while (k < COUNT(words) && (strlen(words[k].word) != n || strncmp(s, words[k].word, n) != 0))
+				k++;
+			if (k == COUNT(words))
+				return -1;
+			r = no ? r & ~words[k].bits : r | words[k].bits;
+			s += n;
+		}
+	return r;
+}
+
 /* ---- the back half -------------------------------------------------------------------- */
 
 static int
@@ -399,7 +429,7 @@ lower(Job *j)
 	emit_layout(j->mod, j->step, o->donate != 0);
 	for (int i = 0; i < j->ntarget; i++) {
 		LowerOptions lo = {.target = j->target[i], .threads = threads(o), .fastmath = o->fastmath == 1,
-		                   .nopack = o->pack == 0, .maxrounds = o->maxrounds ? atoll(o->maxrounds) : 0,
+		                   .nopack = o->pack == 0, .maxrounds = o->maxrounds ? atoll(o->maxrounds) : 0, .noscalarchecks = !(asserts(o) & AssertScalar),
 		                   .novector = pass_skipped(o, "vectorise"), .noreinplace = pass_skipped(o, "reinplace"),
 		                   .info = o->optinfo ? stderr : NULL};
 		j->plan[i] = lower_graph(j->mod->main, &lo);
@@ -511,7 +541,7 @@ back_half(Job *j)
 		.optlevel = o->opt && *o->opt == '0' ? 0 : o->opt && *o->opt == '1' ? 1 : 2, .jobs = jobs(o),
 		.weights = (enum weights)weights_where(o),
 		.threads = o->threads && strcmp(o->threads, "pthread") == 0, .debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
-		.noaliascheck = o->checkalias == 0,
+		.noaliascheck = o->checkalias == 0, .asserts = asserts(o) & ~AssertScalar,
 		.noheader = o->header_on == 0 || o->stage, .header = o->header,
 		.savetemps = o->savetemps ? *o->savetemps ? o->savetemps : "." : NULL, .verbose = o->verbose,
 	};
@@ -778,6 +808,14 @@ supported(const Options *o)
 	for (int i = 0; i < o->partwords.n; i++)
 		if (!partition_how(o->partwords.v[i], &(PartOptions){0}))
 			return usage("unknown -fpartition-%s (aggressive, views, no-views, no-far, no-chains, no-materialised, no-reductions)", o->partwords.v[i]);
+	if (o->sanitize && strcmp(o->sanitize, "graph"))
+		return usage("unknown -fsanitize=%s (graph)", o->sanitize);
+	if (o->breakpass && !pass_ongraphs(o->breakpass))
+		return usage("-fdebug-break-pass=%s: there is no such pass on graphs (--help=passes)", o->breakpass);
+	if (o->breakpass && !o->sanitize)
+		return usage("-fdebug-break-pass=%s is for -fsanitize=graph", o->breakpass);
+	if (asserts(o) < 0)
+		return usage("unknown -fassert=%s (size, nan, align, scalar, all, no-...)", o->asserts.v[o->asserts.n - 1]);
 	if (o->budget && !budget_known(o->budget))
 		return usage("-factivation-budget=%s: 0 to 1, or a size (64M), is wanted", o->budget);
 	if (o->param.n)

@@ -23,6 +23,7 @@ typedef struct EmitOptions {
 	bool  debug;               /* -g */
 	bool  checks;              /* -fcheck=full */
 	bool  noaliascheck;        /* -fno-check-alias */
+	int   asserts;             /* -fassert: FxrtAssertSize ... of lib/rt/model.h */
 	bool  noheader;
 	const char *header;        /* path; NULL: beside the output */
 	const char *savetemps;     /* directory, NULL: none */

@@ -187,6 +187,7 @@ letters(const L *l, const Wrapper *w, bool model)
 static const struct { const char *name, *letters; bool ptr; } named[] = {
 	{"fxrt_forward", "ppppp", false}, {"fxrt_backward", "ppppip", false}, {"fxrt_pthread_pool", "", true}, {"fxrt_state_of", "pi", true},
 	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false}, {"fxrt_update", "ppdp", false}, {"fxrt_find", "pp", false},
+	{"fxrt_assert", "pipi", false},
 };
 
 static void

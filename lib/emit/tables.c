@@ -187,6 +187,46 @@ version(Tab *t, int v)
 	data_close(t->d);
 }
 
+static void
+put_made(Tab *t, int step, int pos, Str name)
+{
+	data_begin(t->d);
+	data_int(t->d, 32, step);
+	data_int(t->d, 32, pos);
+	data_str(t->d, name);
+	data_end(t->d);
+}
+
+/* What the steps of a version leave, under its names in the program; how many. */
+static int
+made(Tab *t, int v)
+{
+	const Plan *p = t->e->plan[v];
+	int n = 0;
+
+	if (!(t->a->opt->asserts & FxrtAssertNan))
+		return 0;
+	for (int put = 0; put < 2; put++) {
+		if (put)
+			data_open(t->d, "fxrt_made", tab_ename(t, arena_printf(t->a->a, "made%d", v)), n, DataConst);
+		n = 0;
+		for (int i = 0; i < p->step.n; i++) {
+			const Step *s = &p->step.v[i];
+			const Kernel *k = s->kernel;
+			for (int b = 0, pos = 0; s->kind == StepKernel && b < k->buf.n; b++) {
+				if (k->buf.v[b].home == KParam && k->buf.v[b].written && !dt_int(k->buf.v[b].dt) && ++n && put)
+					put_made(t, i, pos, k->buf.v[b].name);
+				pos += k->buf.v[b].home != KStack;
+			}
+			for (int b = s->result0; s->kind == StepExtern && b < s->result0 + s->nresult; b++)
+				if (!dt_int(p->buf.v[s->buf[b]].dt) && ++n && put)
+					put_made(t, i, b, p->buf.v[s->buf[b]].name);
+		}
+	}
+	data_close(t->d);
+	return n;
+}
+
 /* The x86-64 level that a target needs. */
 static int
 cpu_level(const Target *t)
@@ -201,8 +241,12 @@ versions(Tab *t)
 {
 	int n = t->a->opt->ntarget;
 
-	for (int v = 0; v < n; v++)
+	int *nmade = NEWN(t->a->a, int, n + 1);
+
+	for (int v = 0; v < n; v++) {
 		version(t, v);
+		nmade[v] = made(t, v);
+	}
 	data_open(t->d, "fxrt_version", tab_ename(t, "versions"), n, DataConst);
 	for (int v = 0; v < n; v++) {
 		const Plan *p = t->e->plan[v];
@@ -214,6 +258,8 @@ versions(Tab *t)
 		data_ptr(t->d, tab_ename(t, arena_printf(t->a->a, "bufs%d", v)), 0);
 		data_ptr(t->d, tab_ename(t, arena_printf(t->a->a, "steps%d", v)), 0);
 		tab_expr(t, p->arena ? p->arena : sym_const(t->a->cx, 0));
+		data_ptr(t->d, nmade[v] ? tab_ename(t, arena_printf(t->a->a, "made%d", v)) : NULL, 0);
+		data_int(t->d, 32, nmade[v]);
 		data_end(t->d);
 	}
 	data_close(t->d);
@@ -566,6 +612,8 @@ model(Tab *t, int nguard)
 	data_str(t->d, a->opt->weights == WeightsFile ? a->opt->weightfile : NULL);
 	data_int(t->d, 64, (int64_t)a->nkonst);
 	data_fn(t->d, outside ? "fxrt_find" : NULL);
+	data_fn(t->d, a->opt->asserts ? "fxrt_assert" : NULL);
+	data_int(t->d, 32, a->opt->asserts);
 	data_end(t->d);
 	data_close(t->d);
 }

@@ -225,8 +225,10 @@ externstep(Planning *w, Root *r)
 	Step *s;
 
 	operands(&o, n);
+	int result0 = o.n, nresult;
 	for (int i = 0; i < n->nout && o.ok && o.n < COUNT(o.buf) - 16; i++)
 		o.buf[o.n++] = plan_bufof(w, &n->out[i]);
+	nresult = o.n - result0;
 	for (int i = 0; i < low->nscratch && i < 16; i++)
 		o.buf[o.n++] = plan_addbuf(w, (Buf){.name = intern_printf(w->lo->cx, "%s_scratch%d", n->name, i),
 		                               .home = HomeArena, .dt = DtU8, .count = low->scratch[i]});
@@ -239,6 +241,8 @@ externstep(Planning *w, Root *r)
 	s->real = low->real;
 	s->nreal = low->nreal;
 	s->define = defines(w, n);
+	s->result0 = result0;
+	s->nresult = nresult;
 	plan_setbufs(w, s, o.buf, o.n);
 	return true;
 }
@@ -292,7 +296,7 @@ known(const Planning *w, const Sym *var)
 static void
 checks(Planning *w)
 {
-	for (int i = 0; i < w->m->guard.n; i++) {
+	for (int i = 0; i < w->m->guard.n && !w->lo->opt.noscalarchecks; i++) {
 		const Guard *g = &w->m->guard.v[i];
 		const Sym **var = NULL;
 		int n = 0, found = 0, ready = 0;

@@ -51,12 +51,18 @@ typedef struct fxrt_step {
 	const char *text;              /* what it computes; the message of an assertion */
 } fxrt_step;
 
+/* -fassert: a value that a step leaves in its buffer number pos. */
+enum { FxrtAssertSize = 1, FxrtAssertAlign = 2, FxrtAssertNan = 4 };
+typedef struct fxrt_made { int32_t step, pos; const char *name; } fxrt_made;
+
 typedef struct fxrt_version {
 	int32_t cpu;                   /* x86-64-vN that it needs; 0: any */
 	int32_t nbuf, nstep, workers;
 	const fxrt_buf *buf;
 	const fxrt_step *step;
 	const int64_t *arena;          /* bytes */
+	const fxrt_made *made;         /* -fassert=nan: what to look at */
+	int32_t nmade;
 } fxrt_version;
 
 /* A free size.  Bound from size dim of input in, which is mul*value + add; dim -1: from
@@ -117,6 +123,7 @@ typedef struct fxrt_blob { const uint8_t *at; } fxrt_blob;
 typedef struct fxrt_blobhead { uint64_t magic, build, bytes, reserved[5]; } fxrt_blobhead;
 #define FXRT_BLOB UINT64_C(0x6867696577637866)     /* "fxcweigh" */
 
+struct fxrt_run;
 typedef struct fxrt_model {
 	const fxcc_module *module;
 	const uint8_t *konst;          /* all constants; NULL: outside (fxrt_konst) */
@@ -144,6 +151,8 @@ typedef struct fxrt_model {
 	const char *weightfile;        /* its name; NULL: the caller gives them */
 	uint64_t nkonst;               /* bytes of all constants */
 	int (*find)(const struct fxrt_model *, fxcc_error *);      /* NULL: they are inside */
+	int (*check)(struct fxrt_run *, int step, void *const *buf, int after);    /* fxrt_assert; NULL: none */
+	int32_t asserts;                   /* FxrtAssertSize ... */
 } fxrt_model;
 
 /* What a saved buffer begins with; nsym sizes and nkept addresses follow, then the tensors. */
@@ -196,6 +205,8 @@ int64_t fxrt_eval(const int64_t *expr, const int64_t *sym, int *bad);
 /* run.c */
 int fxrt_steps(fxrt_run *);
 int fxrt_arena_check(const fxrt_ctx *, int64_t need, fxcc_error *);
+/* assert.c */
+int fxrt_assert(fxrt_run *, int step, void *const *buf, int after);
 /* context.c */
 const fxrt_entry *fxrt_entry_of(const fxrt_model *, int kind);
 int fxrt_start(fxrt_run *, void *ctx, int kind, fxcc_error *);
