@@ -47,7 +47,7 @@ graph(Graph *g, const char *pass)
 	return true;
 }
 
-/* One entry of the record for each placeholder, one element of the output list for each output. */
+/* An entry of the record for each placeholder that the program had (constants are added), one element of the output list for each output. */
 static bool
 record(const Module *m, const char *pass)
 {
@@ -56,7 +56,7 @@ record(const Module *m, const char *pass)
 
 	for (int i = 0; i < m->in.n; i++)
 		in += m->in.v[i].val != NULL && m->in.v[i].kind != InTangent && m->in.v[i].kind != InSaved && m->in.v[i].kind != InToken;
-	if (m->meta && m->meta->in.n && m->meta->in.n != in)
+	if (m->meta && m->meta->in.n > in)
 		return error(m->cx, NOLOC, "pass %s: the program has %d inputs, its record of aliases %d", pass, in, m->meta->in.n), false;
 	if (m->out.n && m->out.n != out)
 		return error(m->cx, NOLOC, "pass %s: the program returns %d values, its signature has %d", pass, out, m->out.n), false;
