@@ -262,6 +262,19 @@ lossnamed(Module *m, const char *name)
 	return found;
 }
 
+/* -fdecompose=all, none, NAME,... */
+static void
+decompose(Module *m, const char *s)
+{
+	if (s == NULL)
+		return;
+	m->decompose = strcmp(s, "all") == 0 ? DecomposeAll : DecomposeNone;
+	for (size_t n; m->decompose == DecomposeNone && strcmp(s, "none") != 0 && *s; s += n + (s[n] == ',')) {
+		n = strcspn(s, ",");
+		vec_push(ctx_arena(m->cx), &m->decomposed, intern(m->cx, s, n));
+	}
+}
+
 /* --wrt, --loss, -fmutable: marks in the signature. */
 static bool
 training(Job *j)
@@ -273,6 +286,7 @@ training(Job *j)
 	m->autocast = o->autocast ? dtype_parse(o->autocast, strlen(o->autocast)) : DtNone;
 	m->train = m->train || o->train;               /* a text with tangents is a joint graph */
 	m->decomp = o->decomp && strcmp(o->decomp, "torch") == 0 ? DecompTorch : DecompNative;
+	decompose(m, o->decompose);
 	m->keepmut = m->decomp == DecompTorch && o->keepmut != 0;
 	for (int i = 0; i < m->in.n; i++) {
 		Input *in = &m->in.v[i];
@@ -410,9 +424,9 @@ native_ops(Module *m)
 
 	m->decomp = DecompNative;
 	for (int i = 0; torch && i < m->sub.n; i++)
-		if (!pass_decompose(m->sub.v[i]) || !pass_replace_random(m->sub.v[i]))
+		if (!pass_expand(m->sub.v[i]) || !pass_replace_random(m->sub.v[i]))
 			return false;
-	return !torch || (pass_decompose(m->main) && pass_replace_random(m->main));
+	return !torch || (pass_expand(m->main) && pass_replace_random(m->main));
 }
 
 static bool

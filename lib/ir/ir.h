@@ -186,6 +186,7 @@ struct Node {
 	Str   origin;          /* of a node of the backward part: name of the forward node it came from, NULL */
 	uint8_t recompute;     /* enum recompute: what activation checkpointing asks of it */
 	uint8_t region;        /* enum gradmode: under what it was recorded */
+	uint16_t part;         /* number of its Settings, from 1; 0: none */
 	int32_t acgraph;       /* checkpointed region, from 1; 0: none */
 	uint32_t stream;       /* of an operator that draws: its stream of random numbers, from 1; 0: not numbered */
 	bool  backward;
@@ -270,6 +271,12 @@ typedef struct Guard { const Sym *cond; Str text; Loc loc; Str message; } Guard;
 /* DecompTorch: as PyTorch's own dumps: the `torch` lines of the tables decide, not the `expand` lines. */
 enum decomp { DecompNative, DecompTorch };
 
+/* Usual: what has no code of its own is expanded.  All: as PyTorch's decompositions do.  None: late, before lowering. */
+enum decompose { DecomposeUsual, DecomposeAll, DecomposeNone };
+
+/* Nodes with options of their own (part.c). */
+typedef struct Settings { Str name, opts; uint32_t off; enum decompose decompose; } Settings;
+
 struct Module {
 	Ctx   *cx;
 	Str    name;           /* file stem */
@@ -287,6 +294,9 @@ struct Module {
 	bool   train;          /* a graph that is differentiated (--train), or a joint graph */
 	bool   keepmut;        /* torch: mutations of inputs stay in the graph as copy_ (-fkeep-input-mutations) */
 	enum decomp decomp;    /* -fdecomp */
+	VEC(Settings) part;
+	enum decompose decompose;      /* -fdecompose: of all nodes; those of the names below: All */
+	VEC(Str) decomposed;
 	enum dtype autocast;   /* --autocast: the whole program runs under it; DtNone: no */
 	struct Meta *meta;     /* what functionalize found out (meta.h); NULL before */
 	Graph  *pack, *unpack; /* what is done to saved tensors and undone; without types; NULL */

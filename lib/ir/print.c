@@ -387,6 +387,10 @@ provenance(Ctx *cx, const Node *n)
 
 	if (n->region == GradOff)
 		text_add(&t, "no_grad ");
+	if (n->part) {
+		const Settings *r = &n->graph->mod->part.v[n->part - 1];
+		text_add(&t, "fxcc.region=\"%s\", opts=\"%s\" ", r->name, r->opts);
+	}
 	if (n->acgraph)
 		text_add(&t, "ac_graph_id: %d %s", n->acgraph, n->recompute ? "- " : "");
 	else if (n->recompute)

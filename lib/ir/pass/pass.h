@@ -2,8 +2,10 @@
 #ifndef PASS_H
 #define PASS_H
 #include "ir/ex.h"
+#include "ir/part.h"
 
 bool pass_decompose(Graph *);    /* expand every operator that has no code of its own */
+bool pass_expand(Graph *);       /* and what -fdecompose kept whole until then */
 bool pass_replace_random(Graph *);   /* number the streams of random operators */
 bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
 bool graph_iscomplex(Graph *);   /* the interpreter wants it decomposed first */
