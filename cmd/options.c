@@ -275,7 +275,7 @@ options_parse(Arena *a, int argc, char **argv, Options *o)
 {
 	Text t = {.arena = a};
 
-	*o = (Options){.header_on = -1, .fastmath = -1, .pack = -1, .keepmut = -1, .freeze = -1, .donate = -1, .checkalias = -1, .copies = -1};
+	*o = (Options){.header_on = -1, .fastmath = -1, .pack = -1, .keepmut = -1, .freeze = -1, .donate = -1, .checkalias = -1, .copies = -1, .dynstrides = -1};
 	if (!environment(a, o) || !parse(a, argc - 1, argv + 1, o, 0))
 		return false;
 	for (int i = 1; i < argc; i++)

@@ -15,6 +15,7 @@ typedef struct Options {
 	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget;
 	StrList partwords, type, dim, param, wrt, mutables, external, patterns, patternsoff;
 	const char *sanitize, *breakpass, *decompose;
+	int dynstrides;
 	StrList asserts;               /* -fassert */
 	StrList same, alias, scalar;   /* what the command line says of inputs (declare.c) */
 	int header_on, fastmath, pack, keepmut, freeze, donate, checkalias, copies;

@@ -286,9 +286,14 @@ tab_binding(const Artifact *a, const Sym *s)
 	const Ports *in = &a->entry[0].in;
 	Binding b = {-1, -1, 1, 0};
 
-	for (int k = 0; k < 3; k++)
+	for (int k = 0; k < 4; k++)
 		for (int i = 0; i < in->n; i++) {
 			const Type *t = in->v[i].type;
+			for (int d = 0; k == 3 && t->kind == TyTensor && t->stride && d < t->rank; d++)
+				if (t->stride[d] == s)
+					return (Binding){i, FxrtStrideOf + d, 1, 0};
+			if (k == 3)
+				continue;
 			if (k == 1 && t->kind == TySym && t->sym == s)
 				return (Binding){i, -1, 1, 0};
 			for (int d = 0; k != 1 && t->kind == TyTensor && d < t->rank; d++)

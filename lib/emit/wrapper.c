@@ -47,7 +47,7 @@ binds(Wrap *w)
 		if (b.in < 0)
 			continue;
 		text_add(w->t, "    bind   %s = ", s->name);
-		text_add(w->t, b.dim < 0 ? "%s" : b.add || b.mul != 1 ? "(%s.shape[%d]" : "%s.shape[%d]", in->v[b.in].name, b.dim);
+		text_add(w->t, b.dim < 0 ? "%s" : b.dim >= FxrtStrideOf ? "%s.strides[%d]" : b.add || b.mul != 1 ? "(%s.shape[%d]" : "%s.shape[%d]", in->v[b.in].name, b.dim % FxrtStrideOf);
 		if (b.add || b.mul != 1)
 			text_add(w->t, " - %lld)/%lld", (long long)b.add, (long long)b.mul);
 		text_add(w->t, "\n");

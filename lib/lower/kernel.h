@@ -97,7 +97,8 @@ typedef struct Buf {
 	const Weight *weight;  /* HomeConst, HomeState: the unchanged weight it is, or NULL (folded or packed) */
 } Buf;
 
-enum stepkind { StepKernel, StepExtern, StepCopy, StepSize, StepJump };
+/* StepSpread: buf[0], row-major, to buf[1], which has strides: num is the sizes, then those. */
+enum stepkind { StepKernel, StepExtern, StepCopy, StepSize, StepJump, StepSpread };
 typedef struct Step {
 	enum stepkind kind;
 	Kernel *kernel;

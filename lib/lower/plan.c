@@ -479,6 +479,21 @@ target(Planning *w, const Output *o, Val *v, int i)
 	return to == w->lo->bufof[v->id] ? -1 : to;
 }
 
+/* The step writes to memory of that type, which is not row-major. */
+static void
+spread(Planning *w, Step *s, const Type *t)
+{
+	const Sym **num = NEWN(w->lo->a, const Sym *, 2 * t->rank + 1);
+
+	for (int d = 0; d < t->rank; d++) {
+		num[d] = t->dim[d];
+		num[t->rank + d] = type_stride(w->lo->cx, t, d);
+	}
+	s->kind = StepSpread;
+	s->num = num;
+	s->nnum = 2 * t->rank;
+}
+
 static bool
 copies(Planning *w, Val **v, int n)
 {
@@ -486,8 +501,11 @@ copies(Planning *w, Val **v, int n)
 		int to;
 		if (!v[i] || (to = target(w, &w->m->out.v[i], v[i], i)) < 0)
 			continue;
-		plan_addstep(w, StepCopy, v[i]->def->loc);
-		plan_setbufs(w, &w->plan->step.v[w->plan->step.n - 1], (int[]){plan_bufof(w, v[i]), to}, 2);
+		Step *s = plan_addstep(w, StepCopy, v[i]->def->loc);
+		Val *leaf = isuser(&w->m->out.v[i]) ? NULL : mutated(w, &w->m->out.v[i]);
+		if (leaf && storage_type(w->lo, leaf)->stride)
+			spread(w, s, storage_type(w->lo, leaf));
+		plan_setbufs(w, s, (int[]){plan_bufof(w, v[i]), to}, 2);
 	}
 	return true;
 }

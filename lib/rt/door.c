@@ -90,6 +90,9 @@ fxrt_check_sizes(const fxrt_model *m, const int64_t *sym, fxcc_error *e)
 			e->lo = s->lo;
 			e->hi = s->hi;
 		}
+		if (s->dim >= FxrtStrideOf)
+			return fxrt_fail(e, FXCC_ESTRIDE, m->entry->in[s->in].name, "%s: stride %d is %lld", m->entry->in[s->in].name,
+			                 s->dim - FxrtStrideOf, (long long)sym[i]);
 		return fxrt_fail(e, FXCC_ESHAPE, m->entry->in[s->in].name, "%s: size %d (%s) is %lld, not in [%lld, %lld]",
 		                 m->entry->in[s->in].name, s->dim, s->name, (long long)sym[i], (long long)s->lo, (long long)s->hi);
 	}
@@ -101,10 +104,19 @@ fxrt_check_sizes(const fxrt_model *m, const int64_t *sym, fxcc_error *e)
 	return 0;
 }
 
+/* stride NULL: row-major. */
 int64_t
-fxrt_size_of(const fxrt_sym *s, int64_t dim)
+fxrt_size_of(const fxrt_sym *s, int rank, const int64_t *shape, const int64_t *stride)
 {
-	return (dim - s->add)/s->mul;    /* a remainder shows when the input's sizes are checked */
+	int64_t row = 1;
+
+	if (s->dim < FxrtStrideOf)
+		return (shape[s->dim] - s->add)/s->mul;    /* a remainder shows when the input's sizes are checked */
+	if (stride)
+		return stride[s->dim - FxrtStrideOf];
+	for (int d = rank - 1; d > s->dim - FxrtStrideOf; d--)
+		row *= shape[d] > 1 ? shape[d] : 1;
+	return row;
 }
 
 /* A size that a step found is within what was planned for. */
@@ -275,7 +287,7 @@ fxrt_bind_shapes(const fxrt_model *m, const int64_t *const *shape, int64_t *sym,
 		const fxrt_sym *s = &m->sym[i];
 		sym[i] = 0;
 		if (s->in >= 0 && s->dim >= 0 && shape[s->in])
-			sym[i] = fxrt_size_of(s, shape[s->in][s->dim]);
+			sym[i] = fxrt_size_of(s, m->entry->in[s->in].rank, shape[s->in], NULL);
 		else if (s->in < 0)
 			sym[i] = s->hi;            /* known later: plan for the most */
 	}

@@ -121,7 +121,7 @@ bind_inputs(fxrt_run *r, const DLTensor *const *in, void **ptr)
 			return fxrt_fail(r->err, FXCC_EARG, m->sym[i].name, "%s: a null pointer", m->sym[i].name);
 	for (int i = 0; i < m->nsym; i++) {
 		const fxrt_sym *s = &m->sym[i];
-		r->sym[i] = s->in < 0 ? s->hi : s->dim >= 0 ? fxrt_size_of(s, in[s->in]->shape[s->dim]) : *(const int64_t *)ptr[s->in];
+		r->sym[i] = s->in < 0 ? s->hi : s->dim >= 0 ? fxrt_size_of(s, in[s->in]->ndim, in[s->in]->shape, in[s->in]->strides) : *(const int64_t *)ptr[s->in];
 	}
 	rc = fxrt_check_sizes(m, r->sym, r->err);
 	for (int i = 0; !rc && i < en->nin; i++)

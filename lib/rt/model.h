@@ -28,7 +28,7 @@ typedef void fxrt_kernel(void *const *buf, const int64_t *sym, int64_t begin, in
 
 /* Saved: a tensor of the saved buffer.  Kept: an input of forward whose address is in that buffer. */
 enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch, FxrtHomeSaved, FxrtHomeKept, FxrtHomeWeight, FxrtHomeFault };
-enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize, FxrtStepJump };
+enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize, FxrtStepJump, FxrtStepSpread };
 
 typedef struct fxrt_buf {
 	int32_t home, index;           /* index: of the port, state, saved tensor or kept input */
@@ -66,7 +66,8 @@ typedef struct fxrt_version {
 } fxrt_version;
 
 /* A free size.  Bound from size dim of input in, which is mul*value + add; dim -1: from
- * the value of that input; in -1: by a step. */
+ * the value of that input; FxrtStrideOf + d: from its stride d; in -1: by a step. */
+enum { FxrtStrideOf = 16 };
 typedef struct fxrt_sym { const char *name; int64_t lo, hi; int32_t in, dim; int64_t mul, add; } fxrt_sym;
 
 enum { FxrtOwn, FxrtViewIn, FxrtViewState, FxrtViewOut };
@@ -246,6 +247,7 @@ int32_t fxrt_backward(void *ctx, void *saved, const DLTensor *const *gout, DLTen
 int32_t fxrt_backward_struct(void *ctx, void *saved, const void *args, fxcc_error *);
 /* flow.c */
 int  fxrt_jumps(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
+void fxrt_spread(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
 void fxrt_copy_part(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
 /* weights.c */
 int32_t fxrt_weight_set(const fxrt_model *, const char *name, const void *data, size_t n, fxcc_error *);
@@ -258,7 +260,7 @@ int32_t fxrt_update_struct(void *ctx, const void *args, double lr, fxcc_error *)
 /* door.c */
 int fxrt_fail(fxcc_error *, int code, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int fxrt_check_sizes(const fxrt_model *, const int64_t *sym, fxcc_error *);
-int64_t fxrt_size_of(const fxrt_sym *, int64_t dim);
+int64_t fxrt_size_of(const fxrt_sym *, int rank, const int64_t *shape, const int64_t *stride);
 int fxrt_check_found(const fxrt_model *, int32_t sym, int64_t value, fxcc_error *);
 int fxrt_check_overlap(const fxrt_run *);
 int fxrt_bind_shapes(const fxrt_model *, const int64_t *const *shape, int64_t *sym, fxcc_error *);

@@ -124,6 +124,8 @@ fxrt_steps(fxrt_run *r)
 			rc = step_extern(r, s, buf);
 		else if (s->kind == FxrtStepJump)
 			i = fxrt_jumps(r->v, s, buf, r->sym, &r->bad) ? s->define - 1 : i;
+		else if (s->kind == FxrtStepSpread)
+			fxrt_spread(r->v, s, buf, r->sym, &r->bad);
 		else if (s->kind == FxrtStepCopy && s->nnum)
 			fxrt_copy_part(r->v, s, buf, r->sym, &r->bad);
 		else if (s->kind == FxrtStepCopy)
