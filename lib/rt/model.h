@@ -175,6 +175,7 @@ typedef struct fxrt_ctx {
 	uint64_t narena;
 	uint64_t seed, offset;
 	int32_t version;               /* of every entry; -1: none for this CPU */
+	void *user;                    /* the caller's */
 } fxrt_ctx;
 
 /* A call in progress. */
@@ -223,6 +224,7 @@ int32_t fxrt_reset(void *ctx, fxcc_error *);
 int32_t fxrt_seed(void *ctx, uint64_t seed, uint64_t offset, fxcc_error *);
 int32_t fxrt_rng(void *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *);
 void    fxrt_fini(void *ctx);
+void  **fxrt_user(void *ctx);
 void   *fxrt_state_of(void *ctx, int32_t i);
 void   *fxrt_state_named(void *ctx, const char *name);
 int32_t fxrt_arena_need(const fxrt_model *, const int64_t *const *shape, size_t *arena, size_t *saved, fxcc_error *);
