@@ -116,6 +116,13 @@ notes(Artifact *a, Text *t)
 
 	for (int i = 0; i < in->n; i++)
 		input_notes(a, t, &in->v[i], i);
+	for (int i = 0; i < a->mod->whole.n; i++) {
+		const Whole *w = &a->mod->whole.v[i];
+		text_add(t, " *   %s is %s{", w->name, w->kind);
+		for (int k = 0; k < w->part.n; k++)
+			text_add(t, "%s%s", k ? ", " : "", w->part.v[k]);
+		text_add(t, "}\n");
+	}
 	for (int i = 0; a->mod->meta && i < a->mod->meta->lies.n; i++) {
 		const Lies *s = &a->mod->meta->lies.v[i];
 		text_add(t, " *   %s lies in %s, from element %lld\n", s->name, s->in, (long long)s->offset);

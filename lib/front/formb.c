@@ -458,6 +458,14 @@ parameters(Fn *f)
 			return fn_fail(f, t, "expected a parameter");
 		f->p++;
 		bool isint = isop(f, 0, ":") && isword(f, 1, "torch") && isword(f, 3, "SymInt");
+		const Tok *ty = peek(f, 1);
+		if (isop(f, 0, ":") && ty->kind == TkStr && ty->len > 2 && composite_is(f->t.s + ty->off + 1, ty->len - 2)) {
+			f->p += 2;
+			if (!composite_read(f, text(f, t), f->t.s + ty->off + 1, ty->len - 2, (int64_t)ty->off + 1, place(f, t)))
+				return false;
+			accept(f, ",");
+			continue;
+		}
 		if (accept(f, ":") && !annotation(f, &annot))
 			return false;
 		if (isint) {

@@ -78,6 +78,7 @@ typedef struct Marks { int acgraph, part; enum recompute recompute; bool backwar
 typedef struct Vmap Vmap;              /* vmap.h */
 
 typedef struct Reader {
+	VEC(Whole) whole;              /* #fxg composite */
 	Ctx   *cx;
 	Arena *a;
 	const ReadOptions *opt;

@@ -277,6 +277,9 @@ enum decompose { DecomposeUsual, DecomposeAll, DecomposeNone };
 /* Nodes with options of their own (part.c). */
 typedef struct Settings { Str name, opts; uint32_t off; enum decompose decompose; } Settings;
 
+/* Inputs that are the tensors of one value of a class of its own (front/composite.c). */
+typedef struct Whole { Str name, kind; VEC(Str) part; } Whole;
+
 struct Module {
 	Ctx   *cx;
 	Str    name;           /* file stem */
@@ -286,6 +289,7 @@ struct Module {
 	VEC(Output) out;       /* one for each element of the output list */
 	VEC(Weight *) weight;
 	VEC(Guard) guard;
+	VEC(Whole) whole;
 	VEC(Str) weightfile;   /* files that the values came from, as named to file_read; printed, so that texts read back */
 	Str    torch, dialect; /* informative */
 	VEC(const char *) rulesoff;   /* tables of rules, and rules, that are switched off (-fno-views, -fno-pattern=relu_relu) */

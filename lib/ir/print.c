@@ -580,6 +580,12 @@ pragmas(const Module *m, Text *t)
 			}
 		}
 	}
+	for (int i = 0; i < m->whole.n; i++) {
+		text_add(t, "#fxg composite %s %s", m->whole.v[i].name, m->whole.v[i].kind);
+		for (int k = 0; k < m->whole.v[i].part.n; k++)
+			text_add(t, " %s", m->whole.v[i].part.v[k]);
+		text_add(t, "\n");
+	}
 	for (int i = 0; i < m->guard.n; i++)
 		pragma(t, "guard", m->guard.v[i].text, m->guard.v[i].message);
 	for (int i = 0; i < m->in.n; i++)
