@@ -429,6 +429,19 @@ native_ops(Module *m)
 	return !torch || (pass_expand(m->main) && pass_replace_random(m->main));
 }
 
+/* -fno-keep-input-mutations: nothing of the caller's is written; new values come before the results. */
+static void
+mutations_are_results(Module *m)
+{
+	for (int i = 0; i < m->out.n; i++) {
+		Output *o = &m->out.v[i];
+		if (o->kind != ResUserMut && o->kind != ResBufferMut && o->kind != ResParamMut)
+			continue;
+		o->kind = ResUser;
+		o->name = intern_printf(m->cx, "%s_after", o->target);
+	}
+}
+
 static bool
 lower(Job *j)
 {
@@ -437,7 +450,9 @@ lower(Job *j)
 	for (Module *m = j->mod; m; m = m->backward)
 		if (!native_ops(m))
 			return false;
-	emit_views(j->mod, o->copies == 1);
+	emit_views(j->mod, o->copies == 1 || o->keepmut == 0);
+	if (o->keepmut == 0)
+		mutations_are_results(j->mod);
 	if (!pass_dce(j->mod->main))
 		return false;
 	emit_layout(j->mod, j->step, o->donate != 0);
@@ -822,6 +837,8 @@ supported(const Options *o)
 	for (int i = 0; i < o->partwords.n; i++)
 		if (!partition_how(o->partwords.v[i], &(PartOptions){0}))
 			return usage("unknown -fpartition-%s (aggressive, views, no-views, no-far, no-chains, no-materialised, no-reductions)", o->partwords.v[i]);
+	if (o->keepmut == 0 && o->train && !o->stop && !(o->stage && stage_pass(o->stage, false)))
+		return usage("-fno-keep-input-mutations is for libraries without backward%s", "");
 	if (o->sanitize && strcmp(o->sanitize, "graph"))
 		return usage("unknown -fsanitize=%s (graph)", o->sanitize);
 	if (o->breakpass && !pass_ongraphs(o->breakpass))
