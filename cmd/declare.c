@@ -3,6 +3,7 @@
  *     --same=x,y                        the caller gives one tensor for both
  *     --alias=x=buf[0:4],y=buf[2:6]     where they lie in one memory, in elements
  *     --scalar=s                        a number of each call, not a tensor
+ *     -fdynamic-strides                 inputs have the strides that a call gives
  *
  * PyTorch finds out the first two by looking at the tensors of a call, and compiles for what it
  * finds; here they are promises.  They become numbers of memories (Input.storage), as
@@ -159,6 +160,20 @@ scalar(Ctx *cx, Module *m, const char *name)
 	return error(cx, NOLOC, "--scalar=%s: it is %s", name, in->val && in->val->type ? type_str(cx, in->val->type) : "no number"), false;
 }
 
+/* ---- -fdynamic-strides --------------------------------------------------------------------- */
+
+static void
+anystrides(Ctx *cx, Input *in)
+{
+	const Type *t = in->val->type;
+	const Sym *stride[MaxRank];
+
+	for (int d = 0; d < t->rank; d++)
+		stride[d] = sym_var(cx, intern_printf(cx, "%s_stride%d", in->name, d), 0, INT64_MAX);
+	in->val->type = type_strided(cx, t->dt, t->rank, t->dim, stride);
+	in->val->def->annot = in->val->type;
+}
+
 bool
 declare_inputs(Ctx *cx, Module *m, const Options *o)
 {
@@ -169,6 +184,11 @@ declare_inputs(Ctx *cx, Module *m, const Options *o)
 		ok &= same(cx, m, o->same.v[i]);
 	for (int i = 0; i < o->alias.n; i++)
 		ok &= alias(cx, m, &mem, o->alias.v[i]);
+	for (int i = 0; o->dynstrides == 1 && i < m->in.n; i++) {
+		Input *in = &m->in.v[i];
+		if (in->kind == InUser && in->val && in->val->type && in->val->type->kind == TyTensor && in->val->type->rank)
+			anystrides(cx, in);
+	}
 	for (int i = 0; i < o->scalar.n; i++)
 		ok &= scalar(cx, m, o->scalar.v[i]);
 	return ok;

@@ -21,6 +21,7 @@
 #include "ir/pass/pass.h"
 #include "ir/rule.h"
 #include "passes.h"
+#include "rt/model.h"
 
 enum { ExitOk, ExitError, ExitUsage, ExitLimit, ExitBug };
 
@@ -261,6 +262,19 @@ lossnamed(Module *m, const char *name)
 	return found;
 }
 
+/* -fdecompose=all, none, NAME,... */
+static void
+decompose(Module *m, const char *s)
+{
+	if (s == NULL)
+		return;
+	m->decompose = strcmp(s, "all") == 0 ? DecomposeAll : DecomposeNone;
+	for (size_t n; m->decompose == DecomposeNone && strcmp(s, "none") != 0 && *s; s += n + (s[n] == ',')) {
+		n = strcspn(s, ",");
+		vec_push(ctx_arena(m->cx), &m->decomposed, intern(m->cx, s, n));
+	}
+}
+
 /* --wrt, --loss, -fmutable: marks in the signature. */
 static bool
 training(Job *j)
@@ -272,6 +286,7 @@ training(Job *j)
 	m->autocast = o->autocast ? dtype_parse(o->autocast, strlen(o->autocast)) : DtNone;
 	m->train = m->train || o->train;               /* a text with tangents is a joint graph */
 	m->decomp = o->decomp && strcmp(o->decomp, "torch") == 0 ? DecompTorch : DecompNative;
+	decompose(m, o->decompose);
 	m->keepmut = m->decomp == DecompTorch && o->keepmut != 0;
 	for (int i = 0; i < m->in.n; i++) {
 		Input *in = &m->in.v[i];
@@ -349,6 +364,35 @@ targets(Job *j)
 	return true;
 }
 
+/* ---- -fassert ---------------------------------------------------------------------------- */
+
+enum { AssertScalar = 8 };
+
+/* WORD[,WORD...] on what is there already; scalar is, unless it is taken away.  -1: an unknown word. */
+static int
+asserts(const Options *o)
+{
+	static const struct { const char *word; int bits; } words[] = {
+		{"size", FxrtAssertSize}, {"align", FxrtAssertAlign}, {"nan", FxrtAssertNan}, {"scalar", AssertScalar},
+		{"all", FxrtAssertSize | FxrtAssertAlign | FxrtAssertNan | AssertScalar},
+	};
+	int r = AssertScalar | (o->trapnan ? FxrtAssertNan : 0);
+
+	for (int i = 0; i < o->asserts.n; i++)
+		for (const char *s = o->asserts.v[i]; *s; s += *s == ',') {
+			bool no = strncmp(s, "no-", 3) == 0;
+			size_t n = strcspn(s += no ? 3 : 0, ",");
+			int k = 0;
+			while (k < COUNT(words) && (strlen(words[k].word) != n || strncmp(s, words[k].word, n) != 0))
+				k++;
+			if (k == COUNT(words))
+				return -1;
+			r = no ? r & ~words[k].bits : r | words[k].bits;
+			s += n;
+		}
+	return r;
+}
+
 /* ---- the back half -------------------------------------------------------------------- */
 
 static int
@@ -390,9 +434,22 @@ native_ops(Module *m)
 
 	m->decomp = DecompNative;
 	for (int i = 0; torch && i < m->sub.n; i++)
-		if (!pass_decompose(m->sub.v[i]) || !pass_replace_random(m->sub.v[i]))
+		if (!pass_expand(m->sub.v[i]) || !pass_replace_random(m->sub.v[i]))
 			return false;
-	return !torch || (pass_decompose(m->main) && pass_replace_random(m->main));
+	return !torch || (pass_expand(m->main) && pass_replace_random(m->main));
+}
+
+/* -fno-keep-input-mutations: nothing of the caller's is written; new values come before the results. */
+static void
+mutations_are_results(Module *m)
+{
+	for (int i = 0; i < m->out.n; i++) {
+		Output *o = &m->out.v[i];
+		if (o->kind != ResUserMut && o->kind != ResBufferMut && o->kind != ResParamMut)
+			continue;
+		o->kind = ResUser;
+		o->name = intern_printf(m->cx, "%s_after", o->target);
+	}
 }
 
 static bool
@@ -403,13 +460,15 @@ lower(Job *j)
 	for (Module *m = j->mod; m; m = m->backward)
 		if (!native_ops(m))
 			return false;
-	emit_views(j->mod, o->copies == 1);
+	emit_views(j->mod, o->copies == 1 || o->keepmut == 0);
+	if (o->keepmut == 0)
+		mutations_are_results(j->mod);
 	if (!pass_dce(j->mod->main))
 		return false;
 	emit_layout(j->mod, j->step, o->donate != 0);
 	for (int i = 0; i < j->ntarget; i++) {
 		LowerOptions lo = {.target = j->target[i], .threads = threads(o), .fastmath = o->fastmath == 1,
-		                   .nopack = o->pack == 0, .maxrounds = o->maxrounds ? atoll(o->maxrounds) : 0,
+		                   .nopack = o->pack == 0, .maxrounds = o->maxrounds ? atoll(o->maxrounds) : 0, .noscalarchecks = !(asserts(o) & AssertScalar),
 		                   .novector = pass_skipped(o, "vectorise"), .noreinplace = pass_skipped(o, "reinplace"),
 		                   .info = o->optinfo ? stderr : NULL};
 		j->plan[i] = lower_graph(j->mod->main, &lo);
@@ -500,6 +559,16 @@ weights_where(const Options *o)
 	return o->weights ? -1 : (int)WeightsEmbed;
 }
 
+struct wrap { Ctx *cx; const EmitOptions *opt; };
+
+static void
+print_wrapper(const void *arg, Text *t)
+{
+	const struct wrap *w = arg;
+
+	emit_wrapper(w->cx, w->opt, t);
+}
+
 static bool
 back_half(Job *j)
 {
@@ -525,11 +594,12 @@ back_half(Job *j)
 		.optlevel = o->opt && *o->opt == '0' ? 0 : o->opt && *o->opt == '1' ? 1 : 2, .jobs = jobs(o),
 		.weights = (enum weights)weights_where(o),
 		.threads = o->threads && strcmp(o->threads, "pthread") == 0, .debug = o->debug != NULL, .checks = !o->check || strcmp(o->check, "none") != 0,
-		.noaliascheck = o->checkalias == 0,
+		.noaliascheck = o->checkalias == 0, .asserts = asserts(o) & ~AssertScalar,
 		.noheader = o->header_on == 0 || o->stage, .header = o->header,
 		.savetemps = o->savetemps ? *o->savetemps ? o->savetemps : "." : NULL, .verbose = o->verbose,
 	};
-	return emit(j->cx, &eo, output(j));
+	struct wrap w = {j->cx, &eo};
+	return pass_dump(j->cx, o, "wrapper", print_wrapper, &w) && emit(j->cx, &eo, output(j));
 }
 
 /* ---- make rules -------------------------------------------------------------------------- */
@@ -799,6 +869,16 @@ supported(const Options *o)
 	for (int i = 0; i < o->partwords.n; i++)
 		if (!partition_how(o->partwords.v[i], &(PartOptions){0}))
 			return usage("unknown -fpartition-%s (aggressive, views, no-views, no-far, no-chains, no-materialised, no-reductions)", o->partwords.v[i]);
+	if (o->keepmut == 0 && o->train && !o->stop && !(o->stage && stage_pass(o->stage, false)))
+		return usage("-fno-keep-input-mutations is for libraries without backward%s", "");
+	if (o->sanitize && strcmp(o->sanitize, "graph"))
+		return usage("unknown -fsanitize=%s (graph)", o->sanitize);
+	if (o->breakpass && !pass_ongraphs(o->breakpass))
+		return usage("-fdebug-break-pass=%s: there is no such pass on graphs (--help=passes)", o->breakpass);
+	if (o->breakpass && !o->sanitize)
+		return usage("-fdebug-break-pass=%s is for -fsanitize=graph", o->breakpass);
+	if (asserts(o) < 0)
+		return usage("unknown -fassert=%s (size, nan, align, scalar, all, no-...)", o->asserts.v[o->asserts.n - 1]);
 	if (o->budget && !budget_known(o->budget))
 		return usage("-factivation-budget=%s: 0 to 1, or a size (64M), is wanted", o->budget);
 	if (o->param.n)

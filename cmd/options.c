@@ -140,7 +140,7 @@ isrecord(const char *s)
 {
 	size_t n = strcspn(s, "=");
 
-	return (n == 4 && memcmp(s, "meta", n) == 0) || (n == 6 && memcmp(s, "mincut", n) == 0);
+	return (n == 4 && memcmp(s, "meta", n) == 0) || (n == 6 && memcmp(s, "mincut", n) == 0) || (n == 7 && memcmp(s, "wrapper", n) == 0);
 }
 
 /* -fPASS, -fno-PASS, -fdump-PASS[=FILE], -W...; the last of -fPASS and -fno-PASS wins. */
@@ -280,7 +280,7 @@ options_parse(Arena *a, int argc, char **argv, Options *o)
 {
 	Text t = {.arena = a};
 
-	*o = (Options){.header_on = -1, .fastmath = -1, .pack = -1, .keepmut = -1, .freeze = -1, .donate = -1, .checkalias = -1, .copies = -1};
+	*o = (Options){.header_on = -1, .fastmath = -1, .pack = -1, .keepmut = -1, .freeze = -1, .donate = -1, .checkalias = -1, .copies = -1, .dynstrides = -1};
 	if (!environment(a, o) || !parse(a, argc - 1, argv + 1, o, 0))
 		return false;
 	for (int i = 1; i < argc; i++)

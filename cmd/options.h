@@ -9,11 +9,14 @@ typedef struct Options {
 	StrList input;                 /* model, then weights */
 	/* the fields of opts.def */
 	bool object, verbose, dryrun, nowarn, werror, md, mp, version, dumpversion, dumpmachine, printops, graphops,
-	     dumpall, timereport, memreport, passstats, progress, train, joint;
+	     dumpall, timereport, memreport, passstats, progress, train, trapnan, joint;
 	const char *maxrounds, *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
 	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget, *constfold, *rng;
 	StrList partwords, type, dim, param, wrt, mutables, external, patterns, patternsoff;
+	const char *sanitize, *breakpass, *decompose;
+	int dynstrides;
+	StrList asserts;               /* -fassert */
 	StrList same, alias, scalar;   /* what the command line says of inputs (declare.c) */
 	int header_on, fastmath, pack, keepmut, freeze, donate, checkalias, copies;
 	StrList dump;                  /* PASS or PASS=FILE of -fdump-PASS */

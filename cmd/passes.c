@@ -262,11 +262,24 @@ run_one(const struct row *r, Module *m, const Options *o)
 		fprintf(stderr, "pass: %s: %d nodes of %d\n", r->name, nodes(m), before);
 	if (o->timereport)
 		passes_report(stderr, now() - t0, r->name);
+	if (o->breakpass && strcmp(o->breakpass, r->name) == 0)
+		sanitize_break(m);
+	if (o->sanitize && !sanitize_graph(m, r->name))
+		return PassFailed;
 	if (o->checking && *o->checking >= '1' && !(module_verify(m) && (!m->backward || module_verify(m->backward)) && (m->meta == NULL || m->meta->in.n == 0 || module_functional(m))))
 		bug(m->cx, NOLOC, "pass %s leaves a graph that is not well formed", r->name);
 	if (!pass_dump(m->cx, o, r->name, print_module, m))
 		return PassFailed;
 	return o->stop && strcmp(o->stop, r->name) == 0 ? PassStopped : PassDone;
+}
+
+bool
+pass_ongraphs(const char *name)
+{
+	for (int i = 0; i < COUNT(row); i++)
+		if (strcmp(row[i].name, name) == 0)
+			return row[i].module || row[i].graph;
+	return false;
 }
 
 static const struct row *

@@ -12,6 +12,10 @@ bool pass_skipped(const Options *, const char *name);
 /* Write what print prints as the dump of a pass, if the options ask for it. */
 bool pass_dump(Ctx *, const Options *, const char *name, void (*print)(const void *, Text *), const void *arg);
 bool partition_how(const char *, PartOptions *);   /* the words of -fpartition; false: one is not known */
+bool pass_ongraphs(const char *name);     /* does a pass on graphs have that name? */
+/* sanitize.c */
+bool sanitize_graph(Module *, const char *pass);  /* false: what pass left is wrong, reported */
+void sanitize_break(Module *);
 int64_t size_of(const char *);            /* "64M" as bytes */
 void passes_report(FILE *, double seconds, const char *name);
 #endif

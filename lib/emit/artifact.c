@@ -43,6 +43,12 @@ sizes(Artifact *a)
 			if (t->dim[d]->kind == SymVar && artifact_sym(a, t->dim[d]) < 0)
 				vec_push(a->a, &a->sym, t->dim[d]);
 	}
+	for (int i = 0; i < in->n; i++)            /* strides that only a call knows */
+		for (int d = 0; in->v[i].type->kind == TyTensor && in->v[i].type->stride && d < in->v[i].type->rank; d++) {
+			const Sym *s = in->v[i].type->stride[d];
+			if (s->kind == SymVar && artifact_sym(a, s) < 0)
+				vec_push(a->a, &a->sym, s);
+		}
 	for (int i = 0; i < in->n; i++)            /* those that occur within a size alone: 2*s0 */
 		for (int d = 0; in->v[i].type->kind == TyTensor && d < in->v[i].type->rank; d++) {
 			const Sym *e = in->v[i].type->dim[d], **var = NULL, *c, *rest;

@@ -356,7 +356,7 @@ wanted(const Artifact *a, const char *file)
 		return included(a, file);
 	const struct { const char *file; bool on; } some[] = {
 		{"pthread.c", a->opt->threads}, {"backward.c", artifact_entry(a, FxrtBackward)}, {"step.c", artifact_entry(a, FxrtStep)},
-		{"weights.c", a->weight.n}, {"load.c", a->opt->weights != WeightsEmbed},
+		{"weights.c", a->weight.n}, {"assert.c", a->opt->asserts}, {"load.c", a->opt->weights != WeightsEmbed},
 	};
 	for (int i = 0; i < COUNT(some); i++)
 		if (some[i].on && strcmp(some[i].file, file) == 0)

@@ -242,6 +242,7 @@ tab_module(Tab *t)
 		data_fn(t->d, a->nplain ? arena_printf(a->a, "%s_%s", p, fn[i]) : NULL);
 	data_fn(t->d, outside ? arena_printf(a->a, "%s_load", p) : NULL);
 	data_fn(t->d, tab_name(a, "in_after"));
+	data_fn(t->d, "fxrt_user");
 	data_end(t->d);
 	data_close(t->d);
 }

@@ -23,6 +23,7 @@ typedef struct EmitOptions {
 	bool  debug;               /* -g */
 	bool  checks;              /* -fcheck=full */
 	bool  noaliascheck;        /* -fno-check-alias */
+	int   asserts;             /* -fassert: FxrtAssertSize ... of lib/rt/model.h */
 	bool  noheader;
 	const char *header;        /* path; NULL: beside the output */
 	const char *savetemps;     /* directory, NULL: none */
@@ -39,5 +40,6 @@ void emit_layout(Module *, Module *step, bool donate);
 bool emit(Ctx *, const EmitOptions *, const char *path);
 /* Texts */
 bool emit_c_kernel(const Kernel *, const char *symbol, Text *);     /* one C function */
+bool emit_wrapper(Ctx *, const EmitOptions *, Text *);   /* what a call does around the kernels, step by step */
 bool emit_header(Ctx *, const EmitOptions *, Text *);
 #endif

@@ -4,6 +4,7 @@
  * LLVM.  Parameter letters: p pointer, l 64-bit integer, i 32-bit integer, d double.
  */
 #include <llvm-c/Core.h>
+#include <string.h>
 #include "emit/entry.h"
 #include "rt/model.h"
 
@@ -23,6 +24,7 @@ static const Wrapper wrappertab[] = {
 	{"bind", "fxrt_bind", "int32_t", false, false, "pplp", "void *ctx, void *state, size_t n, fxcc_error *error", Always},
 	{"reset", "fxrt_reset", "int32_t", false, false, "pp", "void *ctx, fxcc_error *error", IfStates},
 	{"state", "fxrt_state_named", "void *", false, false, "pp", "void *ctx, const char *name", IfStates},
+	{"user", "fxrt_user", "void **", false, false, "p", "void *ctx", Always},
 	{"seed", "fxrt_seed", "int32_t", false, false, "pllp", "void *ctx, uint64_t seed, uint64_t offset, fxcc_error *error", IfRandom},
 	{"rng", "fxrt_rng", "int32_t", false, false, "pppp", "void *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *error", IfRandom},
 	{"forward", "fxrt_forward_struct", "int32_t", false, false, "pppp",
@@ -173,7 +175,7 @@ static LLVMTypeRef
 letters(const L *l, const Wrapper *w, bool model)
 {
 	LLVMTypeRef par[16], ret = strcmp(w->ret, "void") == 0 ? LLVMVoidTypeInContext(l->lc) : strcmp(w->ret, "size_t") == 0 ? l->i64
-	                               : strcmp(w->ret, "void *") == 0 ? l->p : l->i32;
+	                               : strchr(w->ret, '*') ? l->p : l->i32;
 	unsigned n = 0;
 
 	if (model)
@@ -187,6 +189,8 @@ letters(const L *l, const Wrapper *w, bool model)
 static const struct { const char *name, *letters; bool ptr; } named[] = {
 	{"fxrt_forward", "ppppp", false}, {"fxrt_backward", "ppppip", false}, {"fxrt_pthread_pool", "", true}, {"fxrt_state_of", "pi", true},
 	{"fxrt_reset", "pp", false}, {"fxrt_seed", "pllp", false}, {"fxrt_rng", "pppp", false}, {"fxrt_update", "ppdp", false}, {"fxrt_find", "pp", false}, {"fxrt_weights_first", "pp", false},
+	{"fxrt_user", "p", true},
+	{"fxrt_assert", "pipi", false},
 };
 
 static void

@@ -116,6 +116,13 @@ notes(Artifact *a, Text *t)
 
 	for (int i = 0; i < in->n; i++)
 		input_notes(a, t, &in->v[i], i);
+	for (int i = 0; i < a->mod->whole.n; i++) {
+		const Whole *w = &a->mod->whole.v[i];
+		text_add(t, " *   %s is %s{", w->name, w->kind);
+		for (int k = 0; k < w->part.n; k++)
+			text_add(t, "%s%s", k ? ", " : "", w->part.v[k]);
+		text_add(t, "}\n");
+	}
 	for (int i = 0; a->mod->meta && i < a->mod->meta->lies.n; i++) {
 		const Lies *s = &a->mod->meta->lies.v[i];
 		text_add(t, " *   %s lies in %s, from element %lld\n", s->name, s->in, (long long)s->offset);
@@ -246,6 +253,7 @@ functions(Artifact *a, Text *t)
 		text_add(t, "/* One step of the optimizer: parameters and its own states move.  args: as given to backward. */\n"
 		            "int32_t %s_step(%s_ctx *ctx, const %s_bwd *args, double lr, fxcc_error *error);\n", p, p, p);
 	text_add(t, "void    %s_fini(%s_ctx *ctx);\n", p, p);
+	text_add(t, "void  **%s_user(%s_ctx *ctx);    /* a pointer of your own, NULL at first; the library never touches it */\n", p, p);
 	if (entry_has(a, IfStates))
 		text_add(t, "/* A state by its name, to read or change between calls; bind: all states in the caller's memory of %s_STATE_SIZE\n"
 		            " * bytes, as it is, for one context or several (NULL: in the context); reset: first values. */\n"

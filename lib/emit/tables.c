@@ -187,6 +187,46 @@ version(Tab *t, int v)
 	data_close(t->d);
 }
 
+static void
+put_made(Tab *t, int step, int pos, Str name)
+{
+	data_begin(t->d);
+	data_int(t->d, 32, step);
+	data_int(t->d, 32, pos);
+	data_str(t->d, name);
+	data_end(t->d);
+}
+
+/* What the steps of a version leave, under its names in the program; how many. */
+static int
+made(Tab *t, int v)
+{
+	const Plan *p = t->e->plan[v];
+	int n = 0;
+
+	if (!(t->a->opt->asserts & FxrtAssertNan))
+		return 0;
+	for (int put = 0; put < 2; put++) {
+		if (put)
+			data_open(t->d, "fxrt_made", tab_ename(t, arena_printf(t->a->a, "made%d", v)), n, DataConst);
+		n = 0;
+		for (int i = 0; i < p->step.n; i++) {
+			const Step *s = &p->step.v[i];
+			const Kernel *k = s->kernel;
+			for (int b = 0, pos = 0; s->kind == StepKernel && b < k->buf.n; b++) {
+				if (k->buf.v[b].home == KParam && k->buf.v[b].written && !dt_int(k->buf.v[b].dt) && ++n && put)
+					put_made(t, i, pos, k->buf.v[b].name);
+				pos += k->buf.v[b].home != KStack;
+			}
+			for (int b = s->result0; s->kind == StepExtern && b < s->result0 + s->nresult; b++)
+				if (!dt_int(p->buf.v[s->buf[b]].dt) && ++n && put)
+					put_made(t, i, b, p->buf.v[s->buf[b]].name);
+		}
+	}
+	data_close(t->d);
+	return n;
+}
+
 /* The x86-64 level that a target needs. */
 static int
 cpu_level(const Target *t)
@@ -201,8 +241,12 @@ versions(Tab *t)
 {
 	int n = t->a->opt->ntarget;
 
-	for (int v = 0; v < n; v++)
+	int *nmade = NEWN(t->a->a, int, n + 1);
+
+	for (int v = 0; v < n; v++) {
 		version(t, v);
+		nmade[v] = made(t, v);
+	}
 	data_open(t->d, "fxrt_version", tab_ename(t, "versions"), n, DataConst);
 	for (int v = 0; v < n; v++) {
 		const Plan *p = t->e->plan[v];
@@ -214,17 +258,14 @@ versions(Tab *t)
 		data_ptr(t->d, tab_ename(t, arena_printf(t->a->a, "bufs%d", v)), 0);
 		data_ptr(t->d, tab_ename(t, arena_printf(t->a->a, "steps%d", v)), 0);
 		tab_expr(t, p->arena ? p->arena : sym_const(t->a->cx, 0));
+		data_ptr(t->d, nmade[v] ? tab_ename(t, arena_printf(t->a->a, "made%d", v)) : NULL, 0);
+		data_int(t->d, 32, nmade[v]);
 		data_end(t->d);
 	}
 	data_close(t->d);
 }
 
 /* ---- the door ------------------------------------------------------------------------------ */
-
-/* Where a size is bound: a tensor's size that is the symbol itself, else an input that
- * is a size, else a tensor's that is mul*symbol + add.  Shapes come first since they are
- * what the shapes of outputs are asked with. */
-typedef struct Binding { int in, dim; int64_t mul, add; } Binding;
 
 static bool
 solves(const Artifact *a, const Sym *e, const Sym *s, Binding *b, bool plain)
@@ -239,15 +280,20 @@ solves(const Artifact *a, const Sym *e, const Sym *s, Binding *b, bool plain)
 	return sym_linear(a->cx, e, s, &c, &rest) && sym_isconst(c, &b->mul) && b->mul > 0 && sym_isconst(rest, &b->add);
 }
 
-static Binding
-bound_at(const Artifact *a, const Sym *s)
+Binding
+tab_binding(const Artifact *a, const Sym *s)
 {
 	const Ports *in = &a->entry[0].in;
 	Binding b = {-1, -1, 1, 0};
 
-	for (int k = 0; k < 3; k++)
+	for (int k = 0; k < 4; k++)
 		for (int i = 0; i < in->n; i++) {
 			const Type *t = in->v[i].type;
+			for (int d = 0; k == 3 && t->kind == TyTensor && t->stride && d < t->rank; d++)
+				if (t->stride[d] == s)
+					return (Binding){i, FxrtStrideOf + d, 1, 0};
+			if (k == 3)
+				continue;
 			if (k == 1 && t->kind == TySym && t->sym == s)
 				return (Binding){i, -1, 1, 0};
 			for (int d = 0; k != 1 && t->kind == TyTensor && d < t->rank; d++)
@@ -266,7 +312,7 @@ syms(Tab *t)
 	data_open(t->d, "fxrt_sym", tab_name(t->a, "syms"), t->a->sym.n, DataConst);
 	for (int i = 0; i < t->a->sym.n; i++) {
 		const Sym *s = t->a->sym.v[i];
-		Binding b = bound_at(t->a, s);
+		Binding b = tab_binding(t->a, s);
 		data_begin(t->d);
 		data_str(t->d, s->name);
 		data_int(t->d, 64, s->lo);
@@ -378,8 +424,8 @@ entries(Tab *t)
 	data_close(t->d);
 }
 
-static bool
-guard_known(const Artifact *a, const Guard *g)
+bool
+tab_atdoor(const Artifact *a, const Guard *g)
 {
 	const Sym **var = NULL;
 	int n = 0;
@@ -398,11 +444,11 @@ guards(Tab *t)
 	int n = 0;
 
 	for (int i = 0; i < m->guard.n; i++)
-		n += guard_known(t->a, &m->guard.v[i]);
+		n += tab_atdoor(t->a, &m->guard.v[i]);
 	data_open(t->d, "fxrt_guard", tab_name(t->a, "guards"), n, DataConst);
 	for (int i = 0; i < m->guard.n; i++) {
 		const Guard *g = &m->guard.v[i];
-		if (!guard_known(t->a, g))
+		if (!tab_atdoor(t->a, g))
 			continue;
 		data_begin(t->d);
 		tab_expr(t, g->cond);
@@ -574,6 +620,8 @@ model(Tab *t, int nguard)
 	data_fn(t->d, outside ? "fxrt_find" : NULL);
 	tab_expr(t, a->mod->rngwords);
 	data_fn(t->d, a->nfirst < a->nweight ? "fxrt_weights_first" : NULL);
+	data_fn(t->d, a->opt->asserts ? "fxrt_assert" : NULL);
+	data_int(t->d, 32, a->opt->asserts);
 	data_end(t->d);
 	data_close(t->d);
 }

@@ -88,6 +88,12 @@ typedef struct Artifact {
 
 bool  artifact_new(Ctx *, const EmitOptions *, Artifact *);
 void  artifact_tables(Artifact *, Data *);
+/* Where a size is bound: a tensor's size that is the symbol itself, else an input that
+ * is a size (dim -1), else a tensor's that is mul*symbol + add, else a stride (dim FxrtStrideOf + d).  Shapes come first since they
+ * are what the shapes of outputs are asked with.  in -1: a step finds it. */
+typedef struct Binding { int in, dim; int64_t mul, add; } Binding;
+Binding tab_binding(const Artifact *, const Sym *);
+bool  tab_atdoor(const Artifact *, const Guard *);     /* do the arguments decide it? */
 /* ports.c */
 void  ports_forward(Artifact *);
 void  ports_others(Artifact *);

@@ -16,6 +16,7 @@
  */
 #include "front/export.h"
 #include "ir/autocast.h"
+#include "ir/part.h"
 
 enum { MaxNest = 32 };
 
@@ -260,6 +261,7 @@ typedef struct Call {
 	int   in, out;          /* the first that belong to the operator */
 	Str   name;
 	bool  positional;
+	int   part;             /* region of "custom" metadata, 0 */
 } Call;
 
 static Node *
@@ -291,6 +293,7 @@ make(Scope *s, const Call *c, int nout)
 		return NULL;
 	Node *made = node_new(s->g, c->op, bound, c->op->nparam, nout, NULL, r->loc);
 	made->region = r->nograd ? GradOff : GradOn;
+	made->part = (uint16_t)c->part;
 	made->acgraph = r->acgraph;
 	made->recompute = r->acgraph ? PreferRecompute : RecomputeFree;
 	return made;
@@ -609,6 +612,10 @@ readnode(Scope *s, const Json *node)
 		return inlined(s, node, w, &c);
 	c.op = op_find(name);
 	c.positional = strncmp(target, "torch.ops.", 10) != 0;
+	given = get(r, node, "metadata");
+	given = given ? get(r, given, "custom") : NULL;
+	if (given && given->kind == JsonStr && strstr(given->s, "fxcc.region") && (c.part = part_parse(r->mod, r->loc, given->s)) < 0)
+		return false;
 	if (strcmp(name, "higher_order.with_effects") == 0 && !effects(s, node, &c))
 		return false;
 	if (c.op == NULL)

@@ -10,6 +10,7 @@
  */
 #include <stdlib.h>
 #include "front/formb.h"
+#include "ir/part.h"
 
 typedef VEC(Tv) Tvs;
 
@@ -341,12 +342,12 @@ simple(Fn *f)
 }
 
 /* "ac_graph_id: 2 - PREFER_RECOMPUTE", of the nodes below; "recompute: MUST_SAVE"; "no_grad";
- * "Backward of forward node: relu File: ..." (the node's name is ours). */
+ * "Backward of forward node: relu File: ..." (the node's name is ours); "fxcc.region=R, opts=..." */
 static void
-marks(Reader *r, const char *s)
+marks(Reader *r, Loc loc, const char *s)
 {
 	static const char key[] = "ac_graph_id: ", re[] = "recompute: ", bw[] = "Backward of forward node: ";
-	const char *at = strstr(s, key), *b = strstr(s, bw);
+	const char *at = strstr(s, key), *b = strstr(s, bw), *part = strstr(s, "fxcc.region"), *dict = strstr(s, "Annotation: {");
 	char *e = NULL;
 
 	r->comment = (Marks){0};
@@ -354,6 +355,8 @@ marks(Reader *r, const char *s)
 		r->nograd = r->said = true;
 	else if (r->said)
 		r->nograd = r->said = false;
+	if (part && (r->comment.part = part_parse(r->mod, loc, dict && dict < part ? strchr(dict, '{') : part)) < 0)
+		r->failed = true, r->comment.part = 0;
 	if (at)
 		r->comment.acgraph = (int)strtol(at + sizeof key - 1, &e, 10);
 	if (at ? strncmp(e, " - ", 3) == 0 : (e = strstr(s, re)) != NULL)
@@ -380,7 +383,7 @@ location(Fn *f, const Comment *c)
 
 	text_put(&t, f->t.s + c->off, c->len);
 	if (!f->builtin)
-		marks(f->r, t.s);
+		marks(f->r, loc_at(f->r->cx, f->r->file, c->off), t.s);
 	if (!(b = strstr(t.s, key))) {
 		if (strstr(t.s, "No stacktrace"))
 			f->python = NULL;
@@ -455,6 +458,14 @@ parameters(Fn *f)
 			return fn_fail(f, t, "expected a parameter");
 		f->p++;
 		bool isint = isop(f, 0, ":") && isword(f, 1, "torch") && isword(f, 3, "SymInt");
+		const Tok *ty = peek(f, 1);
+		if (isop(f, 0, ":") && ty->kind == TkStr && ty->len > 2 && composite_is(f->t.s + ty->off + 1, ty->len - 2)) {
+			f->p += 2;
+			if (!composite_read(f, text(f, t), f->t.s + ty->off + 1, ty->len - 2, (int64_t)ty->off + 1, place(f, t)))
+				return false;
+			accept(f, ",");
+			continue;
+		}
 		if (accept(f, ":") && !annotation(f, &annot))
 			return false;
 		if (isint) {

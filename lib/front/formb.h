@@ -4,6 +4,10 @@
 #define FORMB_H
 #include "front/text.h"
 
+/* composite.c: inputs that are made of several tensors. */
+bool composite_is(const char *annotation, size_t n);
+bool composite_read(Fn *, Str name, const char *annotation, size_t n, int64_t off, Loc);
+
 /* The token k after the next; the last one is TkEof. */
 static inline const Tok *
 peek(const Fn *f, int k)

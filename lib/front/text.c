@@ -225,6 +225,25 @@ weights(Reader *r)
 	return true;
 }
 
+/* What `#fxg composite` says, of inputs that there are. */
+static void
+wholes(Reader *r)
+{
+	for (int i = 0; i < r->whole.n; i++) {
+		const Whole *w = &r->whole.v[i];
+		for (int k = 0; k < w->part.n; k++) {
+			bool known = false;
+			for (int j = 0; j < r->mod->in.n; j++)
+				known |= r->mod->in.v[j].name == w->part.v[k];
+			if (!known) {
+				error(r->cx, NOLOC, "#fxg composite %s: there is no input %s", w->name, w->part.v[k]);
+				r->failed = true;
+			}
+		}
+		vec_push(r->a, &r->mod->whole, *w);
+	}
+}
+
 static void
 guards(Reader *r)
 {
@@ -366,5 +385,6 @@ read_text(Ctx *cx, const File *f, const ReadOptions *opt)
 		return NULL;
 	aliases(&r);
 	guards(&r);
+	wholes(&r);
 	return r.mod;
 }

@@ -73,11 +73,12 @@ typedef VEC(SigLine) SigLines;
 typedef VEC(Pair) Pairs;
 
 /* What nodes are marked with. */
-typedef struct Marks { int acgraph; enum recompute recompute; bool backward; Str origin; } Marks;
+typedef struct Marks { int acgraph, part; enum recompute recompute; bool backward; Str origin; } Marks;
 
 typedef struct Vmap Vmap;              /* vmap.h */
 
 typedef struct Reader {
+	VEC(Whole) whole;              /* #fxg composite */
 	Ctx   *cx;
 	Arena *a;
 	const ReadOptions *opt;

@@ -163,6 +163,14 @@ pragma(Reader *r, const Line *l, bool first)
 			vec_push(r->a, &r->nonleaf, (Pair){a, NULL, (uint32_t)l->b});
 	} else if (strcmp(w, "storage") == 0) {
 		storage(r, &at, l);
+	} else if (strcmp(w, "composite") == 0) {
+		Whole whole = {.name = word(r, &at, l->e), .kind = word(r, &at, l->e)};
+		while ((a = word(r, &at, l->e)))
+			vec_push(r->a, &whole.part, a);
+		if (whole.part.n == 0)
+			text_bad(r, l->b, "expected '#fxg composite NAME KIND INPUT ...'");
+		else
+			vec_push(r->a, &r->whole, whole);
 	} else if (strcmp(w, "torch") == 0) {
 		r->mod->torch = word(r, &at, l->e);
 	} else if (strcmp(w, "in") == 0 || strcmp(w, "out") == 0) {

@@ -170,6 +170,11 @@ tv_getattr(Fn *f, const Tv *a, Str name, Tv *out)
 	}
 	if (a->kind == TvNode)
 		return field(f, a, name, out);
+	for (int i = 0; a->kind == TvDict && i < a->n; i++)     /* a part of an input */
+		if (strcmp(a->key[i], name) == 0) {
+			*out = a->v[i];
+			return true;
+		}
 	if (!v)
 		return tv_fail(f, "this value has no attribute '%s'", name);
 	if (strcmp(name, "shape") == 0)

@@ -113,6 +113,7 @@ mark(const Reader *r, Node *n)
 
 	n->region = r->nograd ? GradOff : GradOn;
 	n->acgraph = m->acgraph;
+	n->part = (uint16_t)r->comment.part;
 	n->recompute = (uint8_t)m->recompute;
 	n->backward = r->comment.backward;
 	n->origin = r->comment.origin;

@@ -33,6 +33,11 @@ module_obey(Module *m, const Module *as)
 	m->rulesoff.n = as->rulesoff.n;
 	m->loaded = as->loaded;
 	m->nloaded = as->nloaded;
+	m->part.v = as->part.v;
+	m->part.n = as->part.n;
+	m->decompose = as->decompose;
+	m->decomposed.v = as->decomposed.v;
+	m->decomposed.n = as->decomposed.n;
 }
 
 Graph *
@@ -394,6 +399,7 @@ node_inherit(Node *n, const Node *of)
 	n->origin = of->origin;
 	n->recompute = of->recompute;
 	n->region = of->region;
+	n->part = of->part;
 	n->acgraph = of->acgraph;
 	n->stream = of->stream;
 }

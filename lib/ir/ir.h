@@ -187,6 +187,7 @@ struct Node {
 	Str   origin;          /* of a node of the backward part: name of the forward node it came from, NULL */
 	uint8_t recompute;     /* enum recompute: what activation checkpointing asks of it */
 	uint8_t region;        /* enum gradmode: under what it was recorded */
+	uint16_t part;         /* number of its Settings, from 1; 0: none */
 	int32_t acgraph;       /* checkpointed region, from 1; 0: none */
 	uint32_t stream;       /* of an operator that draws: its stream of random numbers, from 1; 0: not numbered */
 	bool  backward;
@@ -274,6 +275,15 @@ enum decomp { DecompNative, DecompTorch };
 /* Whose random numbers: by counter; those of eager PyTorch on a CPU; none (op/rng.op). */
 enum rng { RngPhilox, RngEager, RngZero };
 
+/* Usual: what has no code of its own is expanded.  All: as PyTorch's decompositions do.  None: late, before lowering. */
+enum decompose { DecomposeUsual, DecomposeAll, DecomposeNone };
+
+/* Nodes with options of their own (part.c). */
+typedef struct Settings { Str name, opts; uint32_t off; enum decompose decompose; } Settings;
+
+/* Inputs that are the tensors of one value of a class of its own (front/composite.c). */
+typedef struct Whole { Str name, kind; VEC(Str) part; } Whole;
+
 struct Module {
 	Ctx   *cx;
 	Str    name;           /* file stem */
@@ -284,6 +294,7 @@ struct Module {
 	VEC(Weight *) weight;
 	VEC(Guard) guard;
 	VEC(SizeBound) bound;
+	VEC(Whole) whole;
 	VEC(Str) weightfile;   /* files that the values came from, as named to file_read; printed, so that texts read back */
 	Str    torch, dialect; /* informative */
 	VEC(const char *) rulesoff;   /* tables of rules, and rules, that are switched off (-fno-views, -fno-pattern=relu_relu) */
@@ -295,6 +306,9 @@ struct Module {
 	enum decomp decomp;    /* -fdecomp */
 	enum rng rng;          /* -frng */
 	const Sym *rngwords;   /* words of PyTorch's generator that forward draws; NULL: it draws by philox */
+	VEC(Settings) part;
+	enum decompose decompose;      /* -fdecompose: of all nodes; those of the names below: All */
+	VEC(Str) decomposed;
 	enum dtype autocast;   /* --autocast: the whole program runs under it; DtNone: no */
 	struct Meta *meta;     /* what functionalize found out (meta.h); NULL before */
 	Graph  *pack, *unpack; /* what is done to saved tensors and undone; without types; NULL */

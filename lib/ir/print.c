@@ -387,6 +387,10 @@ provenance(Ctx *cx, const Node *n)
 
 	if (n->region == GradOff)
 		text_add(&t, "no_grad ");
+	if (n->part) {
+		const Settings *r = &n->graph->mod->part.v[n->part - 1];
+		text_add(&t, "fxcc.region=\"%s\", opts=\"%s\" ", r->name, r->opts);
+	}
 	if (n->acgraph)
 		text_add(&t, "ac_graph_id: %d %s", n->acgraph, n->recompute ? "- " : "");
 	else if (n->recompute)
@@ -575,6 +579,12 @@ pragmas(const Module *m, Text *t)
 				break;
 			}
 		}
+	}
+	for (int i = 0; i < m->whole.n; i++) {
+		text_add(t, "#fxg composite %s %s", m->whole.v[i].name, m->whole.v[i].kind);
+		for (int k = 0; k < m->whole.v[i].part.n; k++)
+			text_add(t, " %s", m->whole.v[i].part.v[k]);
+		text_add(t, "\n");
 	}
 	for (int i = 0; i < m->guard.n; i++)
 		pragma(t, "guard", m->guard.v[i].text, m->guard.v[i].message);

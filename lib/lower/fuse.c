@@ -13,6 +13,7 @@
  *                             is cheap; never into a sum of products, where each
  *                             element is read many times
  */
+#include "ir/part.h"
 #include "lower/lower.h"
 
 enum { Cheap = 3, CheapTwice = 6, MostCost = 600, MostBuffers = 20 };
@@ -316,6 +317,7 @@ newroot(Fuse *f, Val *v)
 	Root *r = NEW(f->lo->a, Root);
 
 	r->val = v;
+	r->alone = node_leaves(v->def, PartFuse);
 	r->low = *low;
 	r->n = v->type->rank;
 	r->i = low->i;
@@ -468,6 +470,8 @@ lowerall(Fuse *f)
 			if (!v->type || v->type->kind != TyTensor)
 				continue;
 			ok &= node_low(n, i, &lo->low[v->id]);
+			if (node_leaves(n, PartFuse))
+				f->need[v->id] = 1;
 			check_low(lo, v);
 			if (lo->low[v->id].kind == LowExtern)
 				node_operands(n, needs, f);

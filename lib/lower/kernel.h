@@ -97,7 +97,8 @@ typedef struct Buf {
 	const Weight *weight;  /* HomeConst, HomeState: the unchanged weight it is, or NULL (folded or packed) */
 } Buf;
 
-enum stepkind { StepKernel, StepExtern, StepCopy, StepSize, StepJump };
+/* StepSpread: buf[0], row-major, to buf[1], which has strides: num is the sizes, then those. */
+enum stepkind { StepKernel, StepExtern, StepCopy, StepSize, StepJump, StepSpread };
 typedef struct Step {
 	enum stepkind kind;
 	Kernel *kernel;
@@ -107,6 +108,7 @@ typedef struct Step {
 	const Sym *const *num; int nnum; /* StepExtern: integers; StepCopy: none, or where from, where to, how many elements */
 	const double *real; int nreal;
 	const Sym *define;               /* StepSize and extern: the symbol that it gives a value (nonzero -> u0), or NULL */
+	int   result0, nresult;          /* StepExtern: where its results are in buf */
 	int   scratch0, nscratch;        /* per-worker scratch buffers (HomeScratch) of the kernel, in buf order */
 	Loc   loc;
 	Str   assertion;                 /* StepSize with define NULL: num[0] must not be 0, else this message */
@@ -144,6 +146,7 @@ typedef struct LowerOptions {
 	int  threads;            /* workers to plan scratch for; 1: serial */
 	bool fastmath, nofuse, nopack, novector, noreinplace;
 	bool keepweights;        /* weights stay in their own form and are packed at load (-fweights=extern) */
+	bool noscalarchecks;     /* -fassert=no-scalar: what is asserted of numbers that the run finds is believed */
 	int64_t maxrounds;       /* -fmax-iterations: of a while loop; 0: any number */
 	struct Subplans *subplans; /* plans of sub-graphs (planning.h); NULL: none yet */
 	FILE *info;              /* -fopt-info-fuse: why two nodes were (not) fused; NULL */

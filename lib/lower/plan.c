@@ -225,8 +225,10 @@ externstep(Planning *w, Root *r)
 	Step *s;
 
 	operands(&o, n);
+	int result0 = o.n, nresult;
 	for (int i = 0; i < n->nout && o.ok && o.n < COUNT(o.buf) - 16; i++)
 		o.buf[o.n++] = plan_bufof(w, &n->out[i]);
+	nresult = o.n - result0;
 	for (int i = 0; i < low->nscratch && i < 16; i++)
 		o.buf[o.n++] = plan_addbuf(w, (Buf){.name = intern_printf(w->lo->cx, "%s_scratch%d", n->name, i),
 		                               .home = HomeArena, .dt = DtU8, .count = low->scratch[i]});
@@ -239,6 +241,8 @@ externstep(Planning *w, Root *r)
 	s->real = low->real;
 	s->nreal = low->nreal;
 	s->define = defines(w, n);
+	s->result0 = result0;
+	s->nresult = nresult;
 	plan_setbufs(w, s, o.buf, o.n);
 	return true;
 }
@@ -292,7 +296,7 @@ known(const Planning *w, const Sym *var)
 static void
 checks(Planning *w)
 {
-	for (int i = 0; i < w->m->guard.n; i++) {
+	for (int i = 0; i < w->m->guard.n && !w->lo->opt.noscalarchecks; i++) {
 		const Guard *g = &w->m->guard.v[i];
 		const Sym **var = NULL;
 		int n = 0, found = 0, ready = 0;
@@ -475,6 +479,21 @@ target(Planning *w, const Output *o, Val *v, int i)
 	return to == w->lo->bufof[v->id] ? -1 : to;
 }
 
+/* The step writes to memory of that type, which is not row-major. */
+static void
+spread(Planning *w, Step *s, const Type *t)
+{
+	const Sym **num = NEWN(w->lo->a, const Sym *, 2 * t->rank + 1);
+
+	for (int d = 0; d < t->rank; d++) {
+		num[d] = t->dim[d];
+		num[t->rank + d] = type_stride(w->lo->cx, t, d);
+	}
+	s->kind = StepSpread;
+	s->num = num;
+	s->nnum = 2 * t->rank;
+}
+
 static bool
 copies(Planning *w, Val **v, int n)
 {
@@ -482,8 +501,11 @@ copies(Planning *w, Val **v, int n)
 		int to;
 		if (!v[i] || (to = target(w, &w->m->out.v[i], v[i], i)) < 0)
 			continue;
-		plan_addstep(w, StepCopy, v[i]->def->loc);
-		plan_setbufs(w, &w->plan->step.v[w->plan->step.n - 1], (int[]){plan_bufof(w, v[i]), to}, 2);
+		Step *s = plan_addstep(w, StepCopy, v[i]->def->loc);
+		Val *leaf = isuser(&w->m->out.v[i]) ? NULL : mutated(w, &w->m->out.v[i]);
+		if (leaf && storage_type(w->lo, leaf)->stride)
+			spread(w, s, storage_type(w->lo, leaf));
+		plan_setbufs(w, s, (int[]){plan_bufof(w, v[i]), to}, 2);
 	}
 	return true;
 }

@@ -220,7 +220,7 @@ printbuf(Ctx *cx, const Buf *b, int i, Text *t)
 static void
 printstep(Ctx *cx, const Step *s, int i, Text *t)
 {
-	static const char *const kind[] = {"run", "call", "copy", "size", "jump"};
+	static const char *const kind[] = {"run", "call", "copy", "size", "jump", "spread"};
 
 	text_add(t, "step %d: %s", i, s->assertion ? "check" : kind[s->kind]);
 	text_add(t, " %s", s->kernel ? s->kernel->name : s->fn ? s->fn : "");

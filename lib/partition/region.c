@@ -84,7 +84,7 @@ module(const Regions *r, const Region *x)
 	Val *p[MaxHopOperands];
 	int n;
 
-	m->decomp = r->m->decomp;
+	module_obey(m, r->m);
 	m->train = true;
 	m->main = graph_clone(x->d);
 	m->main->mod = m;

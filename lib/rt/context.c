@@ -180,6 +180,12 @@ fxrt_ctx_make(const fxrt_model *m, void *mem)
 	return c;
 }
 
+void **
+fxrt_user(void *ctx)
+{
+	return &((fxrt_ctx *)ctx)->user;
+}
+
 int32_t
 fxrt_init(const fxrt_model *m, void *mem, size_t n, uint64_t signature, const fxcc_config *cfg, void **ctx, fxcc_error *e)
 {

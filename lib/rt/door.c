@@ -90,6 +90,9 @@ fxrt_check_sizes(const fxrt_model *m, const int64_t *sym, fxcc_error *e)
 			e->lo = s->lo;
 			e->hi = s->hi;
 		}
+		if (s->dim >= FxrtStrideOf)
+			return fxrt_fail(e, FXCC_ESTRIDE, m->entry->in[s->in].name, "%s: stride %d is %lld", m->entry->in[s->in].name,
+			                 s->dim - FxrtStrideOf, (long long)sym[i]);
 		return fxrt_fail(e, FXCC_ESHAPE, m->entry->in[s->in].name, "%s: size %d (%s) is %lld, not in [%lld, %lld]",
 		                 m->entry->in[s->in].name, s->dim, s->name, (long long)sym[i], (long long)s->lo, (long long)s->hi);
 	}
@@ -101,10 +104,19 @@ fxrt_check_sizes(const fxrt_model *m, const int64_t *sym, fxcc_error *e)
 	return 0;
 }
 
+/* stride NULL: row-major. */
 int64_t
-fxrt_size_of(const fxrt_sym *s, int64_t dim)
+fxrt_size_of(const fxrt_sym *s, int rank, const int64_t *shape, const int64_t *stride)
 {
-	return (dim - s->add)/s->mul;    /* a remainder shows when the input's sizes are checked */
+	int64_t row = 1;
+
+	if (s->dim < FxrtStrideOf)
+		return (shape[s->dim] - s->add)/s->mul;    /* a remainder shows when the input's sizes are checked */
+	if (stride)
+		return stride[s->dim - FxrtStrideOf];
+	for (int d = rank - 1; d > s->dim - FxrtStrideOf; d--)
+		row *= shape[d] > 1 ? shape[d] : 1;
+	return row;
 }
 
 /* A size that a step found is within what was planned for. */
@@ -275,7 +287,7 @@ fxrt_bind_shapes(const fxrt_model *m, const int64_t *const *shape, int64_t *sym,
 		const fxrt_sym *s = &m->sym[i];
 		sym[i] = 0;
 		if (s->in >= 0 && s->dim >= 0 && shape[s->in])
-			sym[i] = fxrt_size_of(s, shape[s->in][s->dim]);
+			sym[i] = fxrt_size_of(s, m->entry->in[s->in].rank, shape[s->in], NULL);
 		else if (s->in < 0)
 			sym[i] = s->hi;            /* known later: plan for the most */
 	}
@@ -294,6 +306,16 @@ shape_error(const fxrt_port *p, int index, int dim, int64_t got, int64_t want, f
 	return fxrt_fail(e, FXCC_ESHAPE, p->name, "%s: size %d is %lld, not %lld", p->name, dim, (long long)got, (long long)want);
 }
 
+int
+fxrt_check_aligned(const fxrt_port *p, const void *ptr, fxcc_error *e)
+{
+	unsigned bytes = fxrt_dltype(p->dtype).bits / 8;
+
+	if (bytes > 1 && (uintptr_t)ptr % (bytes > 8 ? 8 : bytes))
+		return fxrt_fail(e, FXCC_EALIGN, p->name, "%s: not aligned to its element size", p->name);
+	return 0;
+}
+
 /* One tensor against its port: pointer, device, dtype, rank, sizes. */
 int
 fxrt_check_tensor(const fxrt_port *p, const DLTensor *t, int index, const int64_t *sym, fxcc_error *e)
@@ -304,14 +326,14 @@ fxrt_check_tensor(const fxrt_port *p, const DLTensor *t, int index, const int64_
 	if (e)
 		e->index = index;
 	if (t == NULL)
-		return fxrt_fail(e, FXCC_EARG, p->name, "%s: no tensor given", p->name);
+		return fxrt_fail(e, FXCC_EMISSING, p->name, "%s: no tensor given", p->name);
 	if (t->device.device_type != 1)
 		return fxrt_fail(e, FXCC_EDEVICE, p->name, "%s: on device %d, not in the CPU's memory", p->name, t->device.device_type);
 	if (t->dtype.bits != want.bits || t->dtype.lanes != 1 || (t->dtype.code != want.code && !(want.code == 6 && t->dtype.code == 1)))
 		return fxrt_fail(e, FXCC_EDTYPE, p->name, "%s: dtype code %d, %d bits given, code %d, %d bits wanted",
 		                 p->name, t->dtype.code, t->dtype.bits, want.code, want.bits);
 	if (t->ndim != p->rank)
-		return fxrt_fail(e, FXCC_ESHAPE, p->name, "%s: %d dimensions given, %d wanted", p->name, t->ndim, p->rank);
+		return fxrt_fail(e, FXCC_ERANK, p->name, "%s: %d dimensions given, %d wanted", p->name, t->ndim, p->rank);
 	for (int d = 0; d < p->rank; d++) {
 		int bad = 0;
 		int64_t v = fxrt_eval(p->dim[d], sym, &bad);
@@ -321,9 +343,7 @@ fxrt_check_tensor(const fxrt_port *p, const DLTensor *t, int index, const int64_
 	}
 	if (t->data == NULL && n != 0)
 		return fxrt_fail(e, FXCC_EARG, p->name, "%s: a null pointer", p->name);
-	if (((uintptr_t)t->data + t->byte_offset) % (want.bits >= 8 ? want.bits / 8 > 8 ? 8 : want.bits / 8 : 1))
-		return fxrt_fail(e, FXCC_EALIGN, p->name, "%s: not aligned to its element size", p->name);
-	return 0;
+	return fxrt_check_aligned(p, (const char *)t->data + t->byte_offset, e);
 }
 
 /* Do the strides of t agree with those that the code was compiled for? */

@@ -1,4 +1,4 @@
-/* flow.c - steps of control flow: jumps, and copies of parts of buffers. */
+/* flow.c - steps of control flow: jumps, copies of parts of buffers, to memory with strides. */
 #include <string.h>
 #include "model.h"
 
@@ -31,4 +31,32 @@ fxrt_copy_part(const fxrt_version *v, const fxrt_step *s, void *const *buf, cons
 
 	if (!*bad && n > 0)
 		memcpy((char *)buf[1] + (size_t)to * width, (const char *)buf[0] + (size_t)from * width, (size_t)n * width);
+}
+
+/* A row-major tensor into an argument of the caller's that has strides. */
+void
+fxrt_spread(const fxrt_version *v, const fxrt_step *s, void *const *buf, const int64_t *sym, int *bad)
+{
+	int64_t n[FxrtMaxRank], stride[FxrtMaxRank], at[FxrtMaxRank] = {0}, to = 0;
+	int64_t width = v->buf[s->buf[1]].width;
+	const char *from = buf[0];
+	int rank = s->nnum / 2, d;
+
+	for (d = 0; d < rank; d++) {
+		n[d] = fxrt_eval(s->num[d], sym, bad);
+		stride[d] = fxrt_eval(s->num[rank + d], sym, bad);
+		if (n[d] == 0 || *bad)
+			return;
+	}
+	do {
+		memcpy((char *)buf[1] + to * width, from, (size_t)width);
+		from += width;
+		for (d = rank - 1; d >= 0; d--) {
+			to += stride[d];
+			if (++at[d] < n[d])
+				break;
+			to -= stride[d] * n[d];
+			at[d] = 0;
+		}
+	} while (d >= 0);
 }

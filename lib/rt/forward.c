@@ -123,7 +123,7 @@ bind_inputs(fxrt_run *r, const DLTensor *const *in, void **ptr)
 			return fxrt_fail(r->err, FXCC_EARG, m->sym[i].name, "%s: a null pointer", m->sym[i].name);
 	for (int i = 0; i < m->nsym; i++) {
 		const fxrt_sym *s = &m->sym[i];
-		r->sym[i] = s->in < 0 ? s->hi : s->dim >= 0 ? fxrt_size_of(s, in[s->in]->shape[s->dim]) : *(const int64_t *)ptr[s->in];
+		r->sym[i] = s->in < 0 ? s->hi : s->dim >= 0 ? fxrt_size_of(s, in[s->in]->ndim, in[s->in]->shape, in[s->in]->strides) : *(const int64_t *)ptr[s->in];
 	}
 	rc = fxrt_check_sizes(m, r->sym, r->err);
 	for (int i = 0; !rc && i < en->nin; i++)
@@ -173,10 +173,12 @@ fxrt_forward(void *ctx, const DLTensor *const *in, DLTensor *const *out, void *s
 static int
 given(fxrt_run *r, const fxrt_port *p, const void *ptr, int i)
 {
-	if (ptr || p->value || fxrt_port_bytes(p, r->sym, &r->bad) == 0)
-		return 0;
 	if (r->err)
 		r->err->index = i;
+	if (ptr && !p->value)
+		return fxrt_check_aligned(p, ptr, r->err);
+	if (ptr || p->value || fxrt_port_bytes(p, r->sym, &r->bad) == 0)
+		return 0;
 	return fxrt_fail(r->err, FXCC_EARG, p->name, "%s: a null pointer", p->name);
 }
 

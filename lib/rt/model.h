@@ -28,7 +28,7 @@ typedef void fxrt_kernel(void *const *buf, const int64_t *sym, int64_t begin, in
 
 /* Saved: a tensor of the saved buffer.  Kept: an input of forward whose address is in that buffer. */
 enum { FxrtHomeInput, FxrtHomeOutput, FxrtHomeConst, FxrtHomeState, FxrtHomeArena, FxrtHomeScratch, FxrtHomeSaved, FxrtHomeKept, FxrtHomeWeight, FxrtHomeFault };
-enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize, FxrtStepJump };
+enum { FxrtStepKernel, FxrtStepExtern, FxrtStepCopy, FxrtStepSize, FxrtStepJump, FxrtStepSpread };
 
 typedef struct fxrt_buf {
 	int32_t home, index;           /* index: of the port, state, saved tensor or kept input */
@@ -51,16 +51,23 @@ typedef struct fxrt_step {
 	const char *text;              /* what it computes; the message of an assertion */
 } fxrt_step;
 
+/* -fassert: a value that a step leaves in its buffer number pos. */
+enum { FxrtAssertSize = 1, FxrtAssertAlign = 2, FxrtAssertNan = 4 };
+typedef struct fxrt_made { int32_t step, pos; const char *name; } fxrt_made;
+
 typedef struct fxrt_version {
 	int32_t cpu;                   /* x86-64-vN that it needs; 0: any */
 	int32_t nbuf, nstep, workers;
 	const fxrt_buf *buf;
 	const fxrt_step *step;
 	const int64_t *arena;          /* bytes */
+	const fxrt_made *made;         /* -fassert=nan: what to look at */
+	int32_t nmade;
 } fxrt_version;
 
 /* A free size.  Bound from size dim of input in, which is mul*value + add; dim -1: from
- * the value of that input; in -1: by a step. */
+ * the value of that input; FxrtStrideOf + d: from its stride d; in -1: by a step. */
+enum { FxrtStrideOf = 16 };
 typedef struct fxrt_sym { const char *name; int64_t lo, hi; int32_t in, dim; int64_t mul, add; } fxrt_sym;
 
 enum { FxrtOwn, FxrtViewIn, FxrtViewState, FxrtViewOut };
@@ -117,6 +124,7 @@ typedef struct fxrt_blob { const uint8_t *at; } fxrt_blob;
 typedef struct fxrt_blobhead { uint64_t magic, build, bytes, reserved[5]; } fxrt_blobhead;
 #define FXRT_BLOB UINT64_C(0x6867696577637866)     /* "fxcweigh" */
 
+struct fxrt_run;
 typedef struct fxrt_model {
 	const fxcc_module *module;
 	const uint8_t *konst;          /* all constants; NULL: outside (fxrt_konst) */
@@ -146,6 +154,8 @@ typedef struct fxrt_model {
 	int (*find)(const struct fxrt_model *, fxcc_error *);      /* NULL: they are inside */
 	const int64_t *words;          /* of mt19937 that a forward call draws; NULL: each call takes 1 from the offset (philox) */
 	int (*first)(const struct fxrt_model *, fxcc_error *);     /* computes the rest of the weights; NULL: nfirst is nset */
+	int (*check)(struct fxrt_run *, int step, void *const *buf, int after);    /* fxrt_assert; NULL: none */
+	int32_t asserts;                   /* FxrtAssertSize ... */
 } fxrt_model;
 
 /* What a saved buffer begins with; nsym sizes and nkept addresses follow, then the tensors. */
@@ -168,6 +178,7 @@ typedef struct fxrt_ctx {
 	uint64_t seed, offset;
 	fxrt_twister *twister;         /* two, if the model has `words`; else NULL */
 	int32_t version;               /* of every entry; -1: none for this CPU */
+	void *user;                    /* the caller's */
 } fxrt_ctx;
 
 /* A call in progress. */
@@ -199,6 +210,8 @@ int64_t fxrt_eval(const int64_t *expr, const int64_t *sym, int *bad);
 /* run.c */
 int fxrt_steps(fxrt_run *);
 int fxrt_arena_check(const fxrt_ctx *, int64_t need, fxcc_error *);
+/* assert.c */
+int fxrt_assert(fxrt_run *, int step, void *const *buf, int after);
 /* context.c */
 const fxrt_entry *fxrt_entry_of(const fxrt_model *, int kind);
 int fxrt_start(fxrt_run *, void *ctx, int kind, fxcc_error *);
@@ -214,6 +227,7 @@ int32_t fxrt_reset(void *ctx, fxcc_error *);
 int32_t fxrt_seed(void *ctx, uint64_t seed, uint64_t offset, fxcc_error *);
 int32_t fxrt_rng(void *ctx, uint64_t *seed, uint64_t *offset, fxcc_error *);
 void    fxrt_fini(void *ctx);
+void  **fxrt_user(void *ctx);
 void   *fxrt_state_of(void *ctx, int32_t i);
 void   *fxrt_state_named(void *ctx, const char *name);
 int32_t fxrt_arena_need(const fxrt_model *, const int64_t *const *shape, size_t *arena, size_t *saved, fxcc_error *);
@@ -239,6 +253,7 @@ int32_t fxrt_backward(void *ctx, void *saved, const DLTensor *const *gout, DLTen
 int32_t fxrt_backward_struct(void *ctx, void *saved, const void *args, fxcc_error *);
 /* flow.c */
 int  fxrt_jumps(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
+void fxrt_spread(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
 void fxrt_copy_part(const fxrt_version *, const fxrt_step *, void *const *buf, const int64_t *sym, int *bad);
 /* weights.c */
 int32_t fxrt_weight_set(const fxrt_model *, const char *name, const void *data, size_t n, fxcc_error *);
@@ -251,11 +266,12 @@ int32_t fxrt_update_struct(void *ctx, const void *args, double lr, fxcc_error *)
 /* door.c */
 int fxrt_fail(fxcc_error *, int code, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int fxrt_check_sizes(const fxrt_model *, const int64_t *sym, fxcc_error *);
-int64_t fxrt_size_of(const fxrt_sym *, int64_t dim);
+int64_t fxrt_size_of(const fxrt_sym *, int rank, const int64_t *shape, const int64_t *stride);
 int fxrt_check_found(const fxrt_model *, int32_t sym, int64_t value, fxcc_error *);
 int fxrt_check_overlap(const fxrt_run *);
 int fxrt_bind_shapes(const fxrt_model *, const int64_t *const *shape, int64_t *sym, fxcc_error *);
 int fxrt_check_tensor(const fxrt_port *, const DLTensor *, int index, const int64_t *sym, fxcc_error *);
+int fxrt_check_aligned(const fxrt_port *, const void *, fxcc_error *);
 int fxrt_check_strides(const fxrt_port *, const DLTensor *, const int64_t *sym, int output, fxcc_error *);
 int fxrt_cpu_level(void);
 DLDataType fxrt_dltype(int dtype);

@@ -108,6 +108,8 @@ step_kernel(fxrt_run *r, const fxrt_step *s, void **buf)
 int
 fxrt_steps(fxrt_run *r)
 {
+	int (*check)(fxrt_run *, int, void *const *, int) = r->cx->model->check;
+
 	r->fault[0] = 0;
 	for (int i = 0; i < r->v->nstep; i++) {
 		const fxrt_step *s = &r->v->step[i];
@@ -115,19 +117,23 @@ fxrt_steps(fxrt_run *r)
 		int rc = 0;
 		for (int j = 0; j < s->nbuf; j++)
 			buf[j] = s->buf[j] < 0 ? NULL : place(r, s->buf[j]);
+		if (check && (rc = check(r, i, buf, 0)))
+			return rc;
 		if (s->kind == FxrtStepKernel)
 			rc = step_kernel(r, s, buf);
 		else if (s->kind == FxrtStepExtern)
 			rc = step_extern(r, s, buf);
 		else if (s->kind == FxrtStepJump)
 			i = fxrt_jumps(r->v, s, buf, r->sym, &r->bad) ? s->define - 1 : i;
+		else if (s->kind == FxrtStepSpread)
+			fxrt_spread(r->v, s, buf, r->sym, &r->bad);
 		else if (s->kind == FxrtStepCopy && s->nnum)
 			fxrt_copy_part(r->v, s, buf, r->sym, &r->bad);
 		else if (s->kind == FxrtStepCopy)
 			step_copy(r, s, buf);
 		else
 			rc = step_size(r, s);
-		if (rc)
+		if (rc || (check && s->kind != FxrtStepJump && (rc = check(r, i, buf, 1))))
 			return rc;
 		if (r->bad)
 			return fxrt_fail(r->err, FXCC_ESHAPE, NULL, "a size overflows in %s", s->text);

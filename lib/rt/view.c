@@ -70,7 +70,7 @@ fxrt_check_view(fxrt_run *r, int i, const DLTensor *t)
 	if (t == NULL)
 		return 0;
 	if (t->ndim != p->rank)
-		return fxrt_fail(r->err, FXCC_ESHAPE, p->name, "%s: %d dimensions given, %d wanted", p->name, t->ndim, p->rank);
+		return fxrt_fail(r->err, FXCC_ERANK, p->name, "%s: %d dimensions given, %d wanted", p->name, t->ndim, p->rank);
 	for (int d = p->rank - 1; d >= 0; d--) {
 		int64_t n = fxrt_eval(p->dim[d], r->sym, &r->bad);
 		if (t->strides == NULL && n != 1 && fxrt_eval(p->vstride[d], r->sym, &r->bad) != row)

@@ -79,7 +79,7 @@ widen(void *arg, Use *u)
 static Val *
 cast(Casts *c, Val *v)
 {
-	const OpDef *op = op_find("aten._to_copy.default");
+	const OpDef *op = op_find("aten.to.dtype");
 	Arg self = arg_val(v), dt = arg_dtype(c->dt), all[16];
 	Str key = intern_str(c->g->cx, "dtype");
 	bool leaf = v->id < c->nmade && v->def->op->flags & OP(Leaf);

@@ -118,7 +118,7 @@ classify(Fold *f, Node *n)
 {
 	Ask q = {f, true, false, false, 0};
 
-	if (n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Dynamic) | OP(Mutates) | OP(Hop) | OP(Sym)))
+	if (n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Dynamic) | OP(Mutates) | OP(Hop) | OP(Sym)) || node_leaves(n, PartConstfold))
 		return;
 	for (int i = 0; i < n->narg; i++)
 		if (free_sizes(&n->arg[i]))

@@ -32,7 +32,7 @@ node_hash(const Node *n)
 static bool
 mergeable(const Node *n)
 {
-	return n->nout > 0 && !(n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Dynamic) | OP(Mutates) | OP(Hop)));
+	return n->nout > 0 && !node_leaves(n, PartCse) && !(n->op->flags & (OP(Leaf) | OP(Effect) | OP(Random) | OP(Dynamic) | OP(Mutates) | OP(Hop)));
 }
 
 static bool

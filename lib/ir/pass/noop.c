@@ -32,7 +32,7 @@ pass_noop(Graph *g)
 {
 	for (Node *n = g->first, *next; n; n = next) {
 		next = n->next;
-		Val *v = same_as(n);
+		Val *v = node_leaves(n, PartNoop) ? NULL : same_as(n);
 		if (v == NULL)
 			continue;
 		val_replace(&n->out[0], v);

@@ -2,9 +2,11 @@
 #ifndef PASS_H
 #define PASS_H
 #include "ir/ex.h"
+#include "ir/part.h"
 
 bool pass_decompose(Graph *);    /* expand every operator that has no code of its own */
 bool decompose_between(Node *first, const Node *end);   /* what a later pass made with operators that are made of others */
+bool pass_expand(Graph *);       /* and what -fdecompose kept whole until then */
 bool pass_replace_random(Graph *);   /* number the streams of random operators */
 bool complex_to_real(Graph *, bool *changed);   /* part of it (complex.c) */
 bool graph_iscomplex(Graph *);   /* the interpreter wants it decomposed first */

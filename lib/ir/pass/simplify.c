@@ -172,7 +172,7 @@ rewrite(Simplify *s, Node *n, bool *changed)
 }
 
 static bool
-apply(Graph *g, const char *pass)
+apply(Graph *g, const char *pass, enum partpass as)
 {
 	Simplify s = {.g = g, .a = arena_new(), .pass = pass, .budget = 8 * (int)g->nnode + 64};
 	bool changed = true, ok = true;
@@ -181,7 +181,7 @@ apply(Graph *g, const char *pass)
 		changed = false;
 		for (Node *n = g->first, *next; ok && n && s.budget > 0; n = next) {
 			next = n->next;
-			if (!(n->op->flags & OP(Leaf)) && n->nout == 1 && n->out[0].uses)
+			if (!(n->op->flags & OP(Leaf)) && !node_leaves(n, as) && n->nout == 1 && n->out[0].uses)
 				ok = rewrite(&s, n, &changed);
 		}
 	}
@@ -192,31 +192,31 @@ apply(Graph *g, const char *pass)
 bool
 pass_uniform(Graph *g)
 {
-	return apply(g, "uniform");
+	return apply(g, "uniform", PartUniform);
 }
 
 bool
 pass_views(Graph *g)
 {
-	return apply(g, "views");
+	return apply(g, "views", PartViews);
 }
 
 bool
 pass_patterns(Graph *g)
 {
-	return apply(g, "patterns");
+	return apply(g, "patterns", PartPatterns);
 }
 
 bool
 pass_simplify(Graph *g)
 {
-	return apply(g, NULL);
+	return apply(g, NULL, PartSimplify);
 }
 
 bool
 pass_loaded(Graph *g)
 {
-	return apply(g, "loaded");
+	return apply(g, "loaded", PartPatterns);
 }
 
 void
