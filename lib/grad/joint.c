@@ -95,7 +95,7 @@ expanded(Joint *j, bool *again)
 	*again = false;
 	for (Node *n = j->g->first, *next; n; n = next) {
 		next = n->next;
-		if (n->op->ngrad || !n->op->expand || hop_kind(n->op) || !through(j, n))
+		if (n->op->ngrad || !n->op->expand || hop_kind(n->op) || !through(j, n) || hop_keepsflex(n, j->req))
 			continue;
 		if (!node_expand(n))
 			return false;
@@ -313,7 +313,7 @@ differentiate(Joint *j, Node *n)
 	}
 	if (!any)
 		return;
-	if (hop_kind(op)) {
+	if (hop_kind(op) || hop_keepsflex(n, j->req)) {
 		higherorder(j, n);
 		return;
 	}
