@@ -172,5 +172,6 @@ vmap_rows(VmapAt *at, Val *y, int64_t dim)
 	arg[2] = arg_list(at->a, rest.v, rest.n);
 	arg[3] = arg_none();
 	Node *n = node_new(m->outer, op, arg, op->nparam, 1, NULL, at->loc);
+	n->tag = intern_str(at->cx, "vmap");
 	return node_infer(n) ? movedim(at, &n->out[0], 0, dim) : NULL;
 }

@@ -10,6 +10,7 @@
  * in the order of the inputs; after the user's come the bases of views that were returned.
  */
 #include "grad/fun.h"
+#include "grad/hop.h"
 
 /* ---- views ------------------------------------------------------------------------------- */
 
@@ -429,5 +430,5 @@ pass_functionalize(Module *m)
 	for (int k = 0; k < m->sub.n; k++)
 		if (!graph(m, m->sub.v[k]))
 			return false;
-	return graph(m, m->main);
+	return graph(m, m->main) && (m->decomp != DecompTorch || hop_batch(m));
 }

@@ -12,6 +12,12 @@ Graph *joint_body(Module *, Graph *g, const bool *wrt, const bool *open, bool al
 /* Before differentiation: what is made so that it can be differentiated.  req: by value id. */
 bool   hop_prepare(Graph *, const bool *req, bool *changed);
 
+/* Under -fdecomp=torch: vmaps as operators on whole tensors (batch.c). */
+bool   hop_batch(Module *);
+
+/* Does flex_attention stay where this is differentiated (flexgrad.c)?  req: by value id. */
+bool   hop_keepsflex(const Node *, const bool *req);
+
 /* The nodes of g, a sub-graph, in the place of a node that calls it with its operands (inline.c). */
 bool   hop_splice(Node *call, Graph *g);
 /* Afterwards: what had a derivative of its own is put in place. */

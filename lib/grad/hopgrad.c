@@ -636,6 +636,8 @@ hop_grad(const HopGrad *h)
 	case HopWhileKeep: return p.m->decomp == DecompTorch ? hop_whilegrad(&p) : scan(&p);
 	case HopFunction: return function(&p);
 	default:
+		if (hop_keepsflex(h->n, h->req))
+			return hop_flexgrad(&p);
 		error(p.cx, h->n->loc, "%s: no derivative is known", h->n->op->name);
 		return false;
 	}

@@ -35,4 +35,5 @@ void   hop_reorder(Graph *, Val *const *, int n);                    /* paramete
 /* A while loop's derivative as a while loop, as PyTorch makes it (whilegrad.c). */
 bool   hop_whilegrad(Hop *);
 bool   hop_whileforward(Node *keep);
+bool   hop_flexgrad(Hop *);                                          /* flexgrad.c */
 #endif

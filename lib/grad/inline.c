@@ -1,9 +1,9 @@
 /* inline.c - sub-graphs that need not stay are put in the place of their calls.
  *
- * A conditional whose predicate is known, a region that is called from one place only (or
- * that is differentiated), a loop of a few short rounds.  Under -fdecomp=torch all stay, as
- * they do in PyTorch's dumps.  What only sets a mode (no_grad, autocast, checkpoints) the
- * readers have put in place already, with marks on its nodes.
+ * A conditional whose predicate is known, a region that is called from one place only or that
+ * draws random numbers, a loop of a few short rounds.  Under -fdecomp=torch all stay, as they
+ * do in PyTorch's dumps.  What only sets a mode (no_grad, autocast, checkpoints) the readers
+ * have put in place already, with marks on its nodes.
  */
 #include "grad/grad.h"
 #include "grad/hop.h"
@@ -201,7 +201,7 @@ body(const Node *n)
 			return g[0];
 		if (m->decomp == DecompTorch)
 			return NULL;
-		return m->train || ncalls(m, g[0]) == 1 || hop_draws(g[0]) ? g[0] : NULL;
+		return ncalls(m, g[0]) == 1 || hop_draws(g[0]) ? g[0] : NULL;
 	case HopFunction:
 		return !m->train && hop_graphs(n, g) ? g[0] : NULL;
 	default:

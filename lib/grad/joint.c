@@ -96,7 +96,7 @@ expanded(Joint *j, bool *again)
 	*again = false;
 	for (Node *n = j->g->first, *next; n; n = next) {
 		next = n->next;
-		if (n->op->ngrad || !n->op->expand || hop_kind(n->op) || !through(j, n))
+		if (n->op->ngrad || !n->op->expand || hop_kind(n->op) || !through(j, n) || hop_keepsflex(n, j->req))
 			continue;
 		if (!node_expand(n))
 			return false;
@@ -312,7 +312,7 @@ differentiate(Joint *j, Node *n)
 		flows[k] = j->req[n->out[k].id];
 		any |= out[k] != NULL;
 	}
-	if (slices_node(n) || (any && hop_kind(op))) {
+	if (slices_node(n) || (any && (hop_kind(op) || hop_keepsflex(n, j->req)))) {
 		special(j, n);
 		return;
 	}
