@@ -12,7 +12,7 @@ typedef struct Options {
 	     dumpall, timereport, memreport, passstats, progress, train, joint;
 	const char *maxrounds, *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
-	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget;
+	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget, *solver, *lists, *packfile, *unpackfile, *packmode, *compress;
 	StrList partwords, type, dim, param, wrt, mutables, external, patterns, patternsoff;
 	StrList same, alias, scalar;   /* what the command line says of inputs (declare.c) */
 	int header_on, fastmath, pack, keepmut, freeze, donate, checkalias, copies;

@@ -9,6 +9,7 @@
  * Python's memory is skipped.
  */
 #include <stdlib.h>
+#include <strings.h>
 #include "front/formb.h"
 
 typedef VEC(Tv) Tvs;
@@ -340,13 +341,28 @@ simple(Fn *f)
 	return effect(f);
 }
 
+/* "recompute=must_save ac=2": as one writes it by hand. */
+static void
+attributes(Reader *r, const char *s)
+{
+	const char *re = strstr(s, "recompute="), *ac = strstr(s, " ac=");
+
+	if (ac)
+		r->comment.acgraph = atoi(ac + 4);
+	for (int k = MustSave; re && k <= MustRecompute; k++)
+		if (strncasecmp(re + 10, recompute_text[k], strlen(recompute_text[k])) == 0)
+			r->comment.recompute = (enum recompute)k;
+}
+
 /* "ac_graph_id: 2 - PREFER_RECOMPUTE", of the nodes below; "recompute: MUST_SAVE"; "no_grad";
+ * "Annotation: {'_region_activation_memory_budget': 0.5}";
  * "Backward of forward node: relu File: ..." (the node's name is ours). */
 static void
 marks(Reader *r, const char *s)
 {
-	static const char key[] = "ac_graph_id: ", re[] = "recompute: ", bw[] = "Backward of forward node: ";
-	const char *at = strstr(s, key), *b = strstr(s, bw);
+	static const char key[] = "ac_graph_id: ", re[] = "recompute: ", bw[] = "Backward of forward node: ",
+	                  bu[] = "'_region_activation_memory_budget': ";
+	const char *at = strstr(s, key), *b = strstr(s, bw), *budget = strstr(s, bu);
 	char *e = NULL;
 
 	r->comment = (Marks){0};
@@ -361,6 +377,9 @@ marks(Reader *r, const char *s)
 	for (int k = MustSave; e && k <= MustRecompute; k++)
 		if (strncmp(e, recompute_text[k], strlen(recompute_text[k])) == 0)
 			r->comment.recompute = (enum recompute)k;
+	attributes(r, s);
+	if (budget)
+		r->comment.budget = (float)strtod(budget + sizeof bu - 1, NULL) + 1;
 	if (b) {
 		size_t n = strcspn(b += sizeof bw - 1, " ");
 

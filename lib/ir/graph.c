@@ -394,6 +394,7 @@ node_inherit(Node *n, const Node *of)
 	n->recompute = of->recompute;
 	n->region = of->region;
 	n->acgraph = of->acgraph;
+	n->budget = of->budget;
 	n->stream = of->stream;
 }
 

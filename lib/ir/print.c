@@ -387,6 +387,8 @@ provenance(Ctx *cx, const Node *n)
 
 	if (n->region == GradOff)
 		text_add(&t, "no_grad ");
+	if (n->budget > 0)
+		text_add(&t, "Annotation: {'_region_activation_memory_budget': %g} ", (double)n->budget - 1);
 	if (n->acgraph)
 		text_add(&t, "ac_graph_id: %d %s", n->acgraph, n->recompute ? "- " : "");
 	else if (n->recompute)
