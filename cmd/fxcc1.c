@@ -826,21 +826,12 @@ diagnostics(Job *j, Diag *d)
 	return true;
 }
 
-static bool
-budget_known(const char *s)
-{
-	char *end;
-	double b = strtod(s, &end);
-
-	if (end == s || !(b >= 0) || isinf(b))
-		return false;
-	return *end == '\0' || (strchr("kKmMgG", *end) && end[1] == '\0');
-}
-
 /* Options whose other values are for later versions. */
 static bool
-supported(const Options *o)
+supported(const Options *o, Arena *a)
 {
+	const char *wrong;
+
 	const struct { const char *opt, *got, *only; } v[] = {
 		{"-fcheck", o->check, "full"},
 	};
@@ -864,11 +855,6 @@ supported(const Options *o)
 		return usage("-fconst-fold=%s is for inference", o->constfold);
 	if (o->autocast && strcmp(o->autocast, "bf16") && strcmp(o->autocast, "f16"))
 		return usage("unknown --autocast=%s (bf16, f16)", o->autocast);
-	if (!partition_how(o->partition, &(PartOptions){0}))
-		return usage("unknown -fpartition=%s (mincut, default, none; aggressive, views, no-far, ...: see the manual)", o->partition);
-	for (int i = 0; i < o->partwords.n; i++)
-		if (!partition_how(o->partwords.v[i], &(PartOptions){0}))
-			return usage("unknown -fpartition-%s (aggressive, views, no-views, no-far, no-chains, no-materialised, no-reductions)", o->partwords.v[i]);
 	if (o->keepmut == 0 && o->train && !o->stop && !(o->stage && stage_pass(o->stage, false)))
 		return usage("-fno-keep-input-mutations is for libraries without backward%s", "");
 	if (o->sanitize && strcmp(o->sanitize, "graph"))
@@ -879,10 +865,8 @@ supported(const Options *o)
 		return usage("-fdebug-break-pass=%s is for -fsanitize=graph", o->breakpass);
 	if (asserts(o) < 0)
 		return usage("unknown -fassert=%s (size, nan, align, scalar, all, no-...)", o->asserts.v[o->asserts.n - 1]);
-	if (o->budget && !budget_known(o->budget))
-		return usage("-factivation-budget=%s: 0 to 1, or a size (64M), is wanted", o->budget);
-	if (o->param.n)
-		return usage("unknown parameter '--param=%s'", o->param.v[0]);
+	if (!partition_known(o, a, &wrong))
+		return usage("%s", wrong);
 	if (o->target && strncmp(o->target, "x86_64", 6) != 0)
 		return usage("unsupported target '%s' (x86_64-linux-gnu; use a .c product elsewhere)", o->target);
 	return true;
@@ -941,7 +925,7 @@ main(int argc, char **argv)
 		return usage("unknown stage '-S=%s'", j->opt.stage), ExitUsage;
 	if (j->opt.threads && strcmp(j->opt.threads, "none") && strcmp(j->opt.threads, "callback") && strcmp(j->opt.threads, "pthread"))
 		return usage("unknown -fthreads=%s (none, callback, pthread)", j->opt.threads), ExitUsage;
-	if (!supported(&j->opt) || !diagnostics(j, &d))
+	if (!supported(&j->opt, j->arena) || !diagnostics(j, &d))
 		return ExitUsage;
 	signals();
 	prctl(PR_SET_PDEATHSIG, SIGTERM);          /* a driver that is killed takes us along */

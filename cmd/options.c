@@ -138,9 +138,13 @@ set(Arena *a, Options *o, int k, const char *val)
 static bool
 isrecord(const char *s)
 {
+	static const char *const names[] = {"meta", "mincut", "pareto", "wrapper"};
 	size_t n = strcspn(s, "=");
 
-	return (n == 4 && memcmp(s, "meta", n) == 0) || (n == 6 && memcmp(s, "mincut", n) == 0) || (n == 7 && memcmp(s, "wrapper", n) == 0);
+	for (int i = 0; i < COUNT(names); i++)
+		if (strlen(names[i]) == n && memcmp(s, names[i], n) == 0)
+			return true;
+	return false;
 }
 
 /* -fPASS, -fno-PASS, -fdump-PASS[=FILE], -W...; the last of -fPASS and -fno-PASS wins. */
@@ -263,7 +267,7 @@ static bool
 shapes(const char *s)
 {
 	static const char *const yes[] = {"-O", "-m", "-ff", "-fd", "-ft", "--train", "--loss=", "--wrt=", "--joint", "--optimizer=",
-	                                  "-fpartition", "-factivation", "-fkeep", "-fmutable", "-fweights", "-fno-", "--patterns=",
+	                                  "-fpartition", "-factivation", "--partition-lists", "--pack", "--unpack", "--compress", "--param", "-fkeep", "-fmutable", "-fweights", "-fno-", "--patterns=",
 	                                  "--autocast=", "--same=", "--alias=", "--scalar=", "-foutput", "-fassert", "--keep-param=", "-fconst-fold=", "-frng="};
 	static const char *const no[] = {"-fdump", "-ftime", "-fdiag", "-fno-header", "-fno-color"};
 	bool r = false;

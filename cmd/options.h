@@ -12,7 +12,7 @@ typedef struct Options {
 	     dumpall, timereport, memreport, passstats, progress, train, trapnan, joint;
 	const char *maxrounds, *out, *form, *stage, *opt, *debug, *header, *jobs, *march, *mtune, *target, *mf, *mt, *savetemps, *help,
 	     *model, *section, *maxinput, *prefix, *check, *threads, *weights, *stop, *start, *optinfo, *checking,
-	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget, *constfold, *rng;
+	     *maxerrors, *color, *format, *decomp, *loss, *autocast, *optimizer, *partition, *budget, *constfold, *rng, *solver, *lists, *packfile, *unpackfile, *packmode, *compress;
 	StrList partwords, type, dim, param, wrt, mutables, external, patterns, patternsoff;
 	const char *sanitize, *breakpass, *decompose;
 	int dynstrides;

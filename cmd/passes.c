@@ -4,14 +4,11 @@
  * verifier if asked for, its row of the time report.  Passes over graphs run on
  * every graph of the module.
  */
-#include <ctype.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
 #include "grad/grad.h"
 #include "grad/optimizer.h"
 #include "ir/pass/pass.h"
-#include "partition/partition.h"
 #include "passes.h"
 
 enum unit { Module_, Graph_, Plan_ };
@@ -82,9 +79,9 @@ now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Where -fdump-PASS goes: the file given, or OUT.NN.PASS. */
-static const char *
-dump_name(Ctx *cx, const Options *o, const char *name, int number)
+/* Where -fdump-PASS goes: the file given, or OUT.NN.PASS; NULL: nowhere. */
+const char *
+pass_dump_name(Ctx *cx, const Options *o, const char *name, int number)
 {
 	size_t n = strlen(name);
 
@@ -105,7 +102,7 @@ pass_dump(Ctx *cx, const Options *o, const char *name, void (*print)(const void 
 
 	while (number < COUNT(row) && strcmp(row[number].name, name) != 0)
 		number++;
-	path = dump_name(cx, o, name, number + 1);
+	path = pass_dump_name(cx, o, name, number + 1);
 	if (path == NULL)
 		return true;
 	if (strncmp(path, "-.", 2) == 0)
@@ -119,93 +116,6 @@ static void
 print_module(const void *m, Text *t)
 {
 	module_print(m, t);
-}
-
-int64_t
-size_of(const char *s)
-{
-	char *end;
-	int64_t n = strtoll(s, &end, 10);
-
-	switch (tolower((unsigned char)*end)) {
-	case 'k': return n << 10;
-	case 'm': return n << 20;
-	case 'g': return n << 30;
-	default:  return n;
-	}
-}
-
-/* HOW[,WORD...] of -fpartition. */
-bool
-partition_how(const char *s, PartOptions *po)
-{
-	static const struct { const char *word; size_t at; bool on; } words[] = {
-		{"aggressive", offsetof(PartOptions, aggressive), true},
-		{"aggressive-recomputation", offsetof(PartOptions, aggressive), true},
-		{"recompute-views", offsetof(PartOptions, recompute_views), true},
-		{"views", offsetof(PartOptions, recompute_views), true},
-		{"no-views", offsetof(PartOptions, recompute_views), false},
-		{"no-far", offsetof(PartOptions, nofar), true},
-		{"no-chains", offsetof(PartOptions, nolong), true},
-		{"no-materialised", offsetof(PartOptions, nomaterial), true},
-		{"no-reductions", offsetof(PartOptions, noreduction), true},
-	};
-	static const char *const how[] = {"mincut", "default", "none"}, *const pack[] = {"pack-donated", "pack-all", "pack-no-static"};
-
-	for (size_t n; s && *s; s += n + (s[n] == ',')) {
-		bool known = false;
-
-		n = strcspn(s, ",");
-		for (int i = 0; i < COUNT(how); i++)
-			if (strlen(how[i]) == n && strncmp(s, how[i], n) == 0)
-				known = true, po->how = (enum partitioner)i;
-		for (int i = 0; i < COUNT(pack); i++)
-			if (strlen(pack[i]) == n && strncmp(s, pack[i], n) == 0)
-				known = true, po->packmode = pack[i] + 5;
-		for (int i = 0; i < COUNT(words); i++)
-			if (strlen(words[i].word) == n && strncmp(s, words[i].word, n) == 0)
-				known = true, *(bool *)((char *)po + words[i].at) = words[i].on;
-		if (!known)
-			return false;
-	}
-	return true;
-}
-
-static void
-print_text(const void *text, Text *t)
-{
-	const Text *of = text;
-
-	text_put(t, of->s ? of->s : "", of->n);
-}
-
-static bool
-partition_cut(Module *m, const Options *o)
-{
-	Text mincut = {.arena = ctx_arena(m->cx)};
-	PartOptions po = {
-		.how = PartMincut, .budget = 1, .recompute_views = m->decomp == DecompNative, .mincut = &mincut,
-		.info = o->optinfo && (strcmp(o->optinfo, "") == 0 || strncmp(o->optinfo, "-partition", 10) == 0) ? stderr : NULL,
-	};
-	char *end;
-
-	partition_how(o->partition, &po);
-	for (int i = 0; i < o->partwords.n; i++)
-		partition_how(o->partwords.v[i], &po);
-	if (!m->train || m->backward)
-		return true;
-	if (o->joint)
-		po.how = PartNone;
-	if (o->budget) {
-		po.budget = strtod(o->budget, &end);
-		if (po.budget > 1 || *end) {
-			po.maxbytes = size_of(o->budget);
-			po.budget = 1;
-		}
-	}
-	if (dump_name(m->cx, o, "mincut", 0) == NULL)
-		po.mincut = NULL;
-	return partition(m, &po) && pass_dump(m->cx, o, "mincut", print_text, &mincut);
 }
 
 static bool

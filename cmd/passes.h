@@ -11,11 +11,14 @@ Module *passes_step(Module *, const Optimizer *, const Options *);   /* NULL: re
 bool pass_skipped(const Options *, const char *name);
 /* Write what print prints as the dump of a pass, if the options ask for it. */
 bool pass_dump(Ctx *, const Options *, const char *name, void (*print)(const void *, Text *), const void *arg);
-bool partition_how(const char *, PartOptions *);   /* the words of -fpartition; false: one is not known */
 bool pass_ongraphs(const char *name);     /* does a pass on graphs have that name? */
 /* sanitize.c */
 bool sanitize_graph(Module *, const char *pass);  /* false: what pass left is wrong, reported */
 void sanitize_break(Module *);
+const char *pass_dump_name(Ctx *, const Options *, const char *name, int number);   /* the file; NULL: no dump is wanted */
+/* partopt.c */
+bool partition_known(const Options *, Arena *, const char **wrong);   /* false: *wrong says what is not */
+bool partition_cut(Module *, const Options *);
 int64_t size_of(const char *);            /* "64M" as bytes */
 void passes_report(FILE *, double seconds, const char *name);
 #endif

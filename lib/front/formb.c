@@ -9,6 +9,7 @@
  * Python's memory is skipped.
  */
 #include <stdlib.h>
+#include <strings.h>
 #include "front/formb.h"
 #include "ir/part.h"
 
@@ -341,13 +342,29 @@ simple(Fn *f)
 	return effect(f);
 }
 
+/* "recompute=must_save ac=2": as one writes it by hand. */
+static void
+attributes(Reader *r, const char *s)
+{
+	const char *re = strstr(s, "recompute="), *ac = strstr(s, " ac=");
+
+	if (ac)
+		r->comment.acgraph = atoi(ac + 4);
+	for (int k = MustSave; re && k <= MustRecompute; k++)
+		if (strncasecmp(re + 10, recompute_text[k], strlen(recompute_text[k])) == 0)
+			r->comment.recompute = (enum recompute)k;
+}
+
 /* "ac_graph_id: 2 - PREFER_RECOMPUTE", of the nodes below; "recompute: MUST_SAVE"; "no_grad";
+ * "Annotation: {'_region_activation_memory_budget': 0.5}";
  * "Backward of forward node: relu File: ..." (the node's name is ours); "fxcc.region=R, opts=..." */
 static void
 marks(Reader *r, Loc loc, const char *s)
 {
-	static const char key[] = "ac_graph_id: ", re[] = "recompute: ", bw[] = "Backward of forward node: ";
-	const char *at = strstr(s, key), *b = strstr(s, bw), *part = strstr(s, "fxcc.region"), *dict = strstr(s, "Annotation: {");
+	static const char key[] = "ac_graph_id: ", re[] = "recompute: ", bw[] = "Backward of forward node: ",
+	                  bu[] = "'_region_activation_memory_budget': ";
+	const char *at = strstr(s, key), *b = strstr(s, bw), *part = strstr(s, "fxcc.region"), *dict = strstr(s, "Annotation: {"),
+	           *budget = strstr(s, bu);
 	char *e = NULL;
 
 	r->comment = (Marks){0};
@@ -364,6 +381,9 @@ marks(Reader *r, Loc loc, const char *s)
 	for (int k = MustSave; e && k <= MustRecompute; k++)
 		if (strncmp(e, recompute_text[k], strlen(recompute_text[k])) == 0)
 			r->comment.recompute = (enum recompute)k;
+	attributes(r, s);
+	if (budget)
+		r->comment.budget = (float)strtod(budget + sizeof bu - 1, NULL) + 1;
 	if (b) {
 		size_t n = strcspn(b += sizeof bw - 1, " ");
 

@@ -11,6 +11,7 @@ typedef struct ReadOptions {
 	int64_t maxinput;          /* bytes; 0: 64 GiB */
 	const char *const *type; int ntype;   /* -ftype=NAME=f32[8,64] */
 	const char *const *scalar; int nscalar;   /* --scalar=NAME: numbers, if they have no type */
+	const Type *const *param; int nparam;       /* types of the parameters, in order, that say none (texts) */
 	const char *const *external; int nextern;   /* --extern=OP(SCHEMA)=SYMBOL */
 	bool verbose;
 	bool haveweights;          /* weights files follow: read_pt2 need not find every value */

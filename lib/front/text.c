@@ -376,6 +376,8 @@ read_text(Ctx *cx, const File *f, const ReadOptions *opt)
 		return NULL;
 	r.mod->main = r.cls.v[0].graph = graph_new(r.mod, r.cls.v[0].name, NULL);
 	r.cls.v[0].state = 1;
+	r.hook = opt ? opt->param : NULL;
+	r.nhook = opt ? opt->nparam : 0;
 	ok = a ? forma_graph(&r, &r.cls.v[0]) : formb_function(&r, &r.cls.v[0]) && hooks(&r);
 	if (!unsupported_report(cx, &r.unsup) || !ok || r.failed)
 		return NULL;

@@ -73,7 +73,7 @@ typedef VEC(SigLine) SigLines;
 typedef VEC(Pair) Pairs;
 
 /* What nodes are marked with. */
-typedef struct Marks { int acgraph, part; enum recompute recompute; bool backward; Str origin; } Marks;
+typedef struct Marks { int acgraph, part; enum recompute recompute; bool backward; Str origin; float budget; } Marks;
 
 typedef struct Vmap Vmap;              /* vmap.h */
 

@@ -159,7 +159,7 @@ fn_placeholder(Fn *f, Str name, const Annot *annot, Loc loc)
 		annot = opt;
 	if (main && !annot)
 		annot = number(r, name);
-	if (!annot && !main && f->nparam <= r->nhook)
+	if (!annot && f->nparam <= r->nhook)
 		annot = arena_dup(r->a, &(Annot){.type = r->hook[f->nparam - 1]}, sizeof(Annot));
 	if (!annot) {
 		Tv v = {.kind = TvNone};

@@ -117,6 +117,7 @@ mark(const Reader *r, Node *n)
 	n->recompute = (uint8_t)m->recompute;
 	n->backward = r->comment.backward;
 	n->origin = r->comment.origin;
+	n->budget = r->comment.budget;
 }
 
 /* t_, squeeze_ ...: what later reads the argument means the result, which is the same tensor

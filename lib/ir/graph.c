@@ -401,6 +401,7 @@ node_inherit(Node *n, const Node *of)
 	n->region = of->region;
 	n->part = of->part;
 	n->acgraph = of->acgraph;
+	n->budget = of->budget;
 	n->stream = of->stream;
 }
 

@@ -189,6 +189,7 @@ struct Node {
 	uint8_t region;        /* enum gradmode: under what it was recorded */
 	uint16_t part;         /* number of its Settings, from 1; 0: none */
 	int32_t acgraph;       /* checkpointed region, from 1; 0: none */
+	float budget;          /* activation memory budget of the region it was recorded in, plus 1; 0: none */
 	uint32_t stream;       /* of an operator that draws: its stream of random numbers, from 1; 0: not numbered */
 	bool  backward;
 	Type const *annot;     /* type that the text claimed for out[0], NULL: none */

@@ -391,6 +391,8 @@ provenance(Ctx *cx, const Node *n)
 		const Settings *r = &n->graph->mod->part.v[n->part - 1];
 		text_add(&t, "fxcc.region=\"%s\", opts=\"%s\" ", r->name, r->opts);
 	}
+	if (n->budget > 0)
+		text_add(&t, "Annotation: {'_region_activation_memory_budget': %g} ", (double)n->budget - 1);
 	if (n->acgraph)
 		text_add(&t, "ac_graph_id: %d %s", n->acgraph, n->recompute ? "- " : "");
 	else if (n->recompute)

@@ -16,8 +16,8 @@ static Bans
 bans(const PartOptions *o)
 {
 	return (Bans){.far = !o->nofar && !o->aggressive, .chains = !o->nolong && !o->aggressive,
-	              .material = !o->nomaterial && !o->aggressive, .allowlist = !o->aggressive,
-	              .reduction = !o->noreduction};
+	              .material = !o->nomaterial && !o->aggressive, .allowlist = !o->noallowlist && !o->aggressive,
+	              .reduction = !o->noreduction, .dist = o->maxdist};
 }
 
 static void
@@ -39,48 +39,6 @@ total(const Joint *j, const Ints *v)
 	return sum / 1e9;
 }
 
-/* ---- the knapsack -------------------------------------------------------------------- */
-
-typedef struct Item { int fx, at; double memory; double work; } Item;
-
-static int
-bigger(const void *a, const void *b)
-{
-	const Item *x = a, *y = b;
-
-	return x->memory != y->memory ? (x->memory < y->memory) - (x->memory > y->memory) : x->at - y->at;
-}
-
-/* Items by dynamic programming over memory in units of 1/10000; save[i]: kept.  One bit for each
- * entry of the table is all that going back needs. */
-static void
-knapsack(const Joint *j, const Item *item, int n, double budget, bool *save)
-{
-	int room = (int)rint(budget * 10000);
-	size_t row = (size_t)room / 8 + 1;
-	uint8_t *better = NEWN(j->a, uint8_t, row * (size_t)(n + 1));
-	float *best = NEWN(j->a, float, room + 1);
-
-	for (int i = 0; i < n; i++) {
-		double q = rint(item[i].memory * 10000);
-		int m = q > room ? room + 1 : (int)q;
-
-		for (int k = room; k >= m; k--) {
-			float with = best[k - m] + (float)item[i].work;
-
-			if (with > best[k]) {
-				best[k] = with;
-				better[row * (size_t)i + (size_t)k / 8] |= (uint8_t)(1u << k % 8);
-			}
-		}
-	}
-	for (int i = n - 1, k = room; i >= 0; i--) {
-		save[i] = better[row * (size_t)i + (size_t)k / 8] >> k % 8 & 1;
-		if (save[i])
-			k -= (int)rint(item[i].memory * 10000);
-	}
-}
-
 /* ---- between 0 and 1 ------------------------------------------------------------------- */
 
 typedef struct Budget {
@@ -90,6 +48,14 @@ typedef struct Budget {
 	double least, most;
 	Item  *item; int nitem;
 } Budget;
+
+static int
+bigger(const void *a, const void *b)
+{
+	const Item *x = a, *y = b;
+
+	return x->memory != y->memory ? (x->memory < y->memory) - (x->memory > y->memory) : x->at - y->at;
+}
 
 static double
 ratio(const Budget *b, const Cut *c)
@@ -155,7 +121,8 @@ filled(Budget *b, double budget, Cut *c)
 		*c = b->fewest;
 		return true;
 	}
-	knapsack(b->j, b->item, b->nitem, budget, save);
+	if (!knapsack(b->j, b->item, b->nitem, budget, save))
+		return false;
 	for (int i = 0; i < b->nitem; i++)
 		dontban[b->item[i].fx] = !save[i];
 	return mincut(b->j, &b->hard, dontban, c);
@@ -178,50 +145,14 @@ fit(Budget *b, double budget, Cut *c)
 /* ---- a limit in bytes -------------------------------------------------------------------- */
 
 static void
-need(void *arg, int i)
+onlyinputs(Joint *j, Cut *c)
 {
-	((bool *)arg)[i] = true;
-}
-
-/* Work that backward repeats when these are saved. */
-static double
-repeated(const Joint *j, const Ints *saved)
-{
-	bool *needed = NEWN(j->a, bool, j->n + 1), *have = NEWN(j->a, bool, j->n + 1);
-	double work = 0;
-
-	for (int i = 0; i < saved->n; i++)
-		have[saved->v[i]] = true;
-	for (int i = j->n - 1; i >= 0; i--) {
-		const Fx *x = &j->v[i];
-
-		if (have[i] || !x->live || !(needed[i] || x->bw))
-			continue;
-		if (x->tuple >= 0) {
-			needed[x->tuple] = true;
-			continue;
-		}
-		node_reads(j, x->node, need, needed);
-		if (x->fw && !x->primal)
-			work += node_flops(x->node);
-	}
-	return work;
-}
-
-/* What forward hands over: all that is not there already. */
-static int64_t
-handed(const Joint *j, const Ints *saved)
-{
-	int64_t k = 0;
-
-	for (int i = 0; i < saved->n; i++)
-		if (!j->v[saved->v[i]].stat)
-			k += j->v[saved->v[i]].bytes;
-	return k;
+	cut_empty(j, c);
+	inputs(j, &c->saved);
 }
 
 static bool
-limited(Joint *j, Budget *b, Cut *c)
+atmost(Joint *j, Budget *b, int64_t limit, Cut *c)
 {
 	int steps = j->n > 10000 ? 16 : 64;
 	int64_t least = INT64_MAX;
@@ -236,15 +167,13 @@ limited(Joint *j, Budget *b, Cut *c)
 			t = i == 0 || b->most <= b->least ? b->plain : i == 1 ? b->fewer : b->fewest;
 		else if (i < steps + 3 && !filled(b, (double)(steps + 2 - i) / steps, &t))
 			return false;
-		else if (i == steps + 3) {
-			t.saved = (Ints){0};
-			inputs(j, &t.saved);
-		}
-		k = handed(j, &t.saved);
-		w = repeated(j, &t.saved);
+		else if (i == steps + 3)
+			onlyinputs(j, &t);
+		k = cut_bytes(j, &t.saved);
+		w = cut_flops(j, &t.saved);
 		if (k < least)
 			least = k;
-		if (k <= j->o->maxbytes && w < work) {
+		if (k <= limit && w < work) {
 			work = w;
 			*c = t;
 			c->saved = (Ints){0};
@@ -255,8 +184,89 @@ limited(Joint *j, Budget *b, Cut *c)
 	if (work < INFINITY)
 		return true;
 	error_limit(j->cx, NOLOC, "-factivation-budget: backward needs at least %lld bytes of what forward computes, %lld are allowed",
-	      (long long)least, (long long)j->o->maxbytes);
+	      (long long)least, (long long)limit);
 	return false;
+}
+
+/* ---- a budget in the program --------------------------------------------------------------- */
+
+/* Regions may say a budget (region_activation_memory_budget).  The cut is one: they must agree, and all
+ * of the forward part must lie in them. */
+static bool
+regional(const Joint *j, double *budget)
+{
+	const Node *first = NULL, *without = NULL;
+	int n = 0;
+
+	for (int i = 0; i < j->n; i++) {
+		const Fx *x = &j->v[i];
+		const Node *d = x->node;
+
+		if (d->budget > 0 && !first)
+			first = d;
+		if (d->budget > 0 && first && d->budget != first->budget) {
+			error(j->cx, d->loc, "activation memory budgets %g and %g in one graph", (double)first->budget - 1, (double)d->budget - 1);
+			note(j->cx, first->loc, "the other is here");
+			return false;
+		}
+		if (d->budget <= 0 && x->fw && x->tuple < 0 && !(d->op->flags & (OP(Leaf) | OP(Sym)))) {
+			without = without ? without : d;
+			n++;
+		}
+	}
+	if (first && without) {
+		error(j->cx, without->loc, "%s lies in no region with an activation memory budget, others do: the whole forward part must (%d %s not)",
+		      without->name ? without->name : without->op->name, n, n == 1 ? "operator does" : "operators do");
+		note(j->cx, first->loc, "a budget of %g is asked for here", (double)first->budget - 1);
+		return false;
+	}
+	if (first)
+		*budget = (double)first->budget - 1;
+	if (*budget >= 0 && *budget <= 1)
+		return true;
+	error(j->cx, first ? first->loc : NOLOC, "an activation memory budget is 0 to 1, not %g", *budget);
+	return false;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------- */
+
+/* An input that is written after the forward part cannot be all that is saved. */
+static bool
+epilogue(const Joint *j)
+{
+	for (int i = 0; i < j->n; i++)
+		if (j->v[i].epilogue)
+			return true;
+	return false;
+}
+
+static bool
+at(Budget *b, double budget, Cut *c)
+{
+	if (budget == 0 && !epilogue(b->j))
+		onlyinputs(b->j, c);
+	else if (budget == 1)
+		*c = b->plain;
+	else
+		return fit(b, budget, c);
+	return true;
+}
+
+/* Budgets from 0 to 1: what is handed over, and the work that backward repeats. */
+static bool
+pareto(Budget *b, Text *t)
+{
+	enum { Steps = 20 };
+
+	text_add(t, "budget,saved_bytes,recompute_flops\n");
+	for (int i = 0; i <= Steps; i++) {
+		Cut c;
+
+		if (!at(b, (double)i / Steps, &c))
+			return false;
+		text_add(t, "%.2f,%lld,%.0f\n", (double)i / Steps, (long long)cut_bytes(b->j, &c.saved), cut_flops(b->j, &c.saved));
+	}
+	return true;
 }
 
 bool
@@ -264,19 +274,19 @@ choose(Joint *j, Cut *c)
 {
 	Budget b = {.j = j};
 	Bans all = bans(j->o);
-	bool epilogue = false;
+	double budget = j->o->budget;
 
-	for (int i = 0; i < j->n; i++)
-		epilogue |= j->v[i].epilogue;
-	if (j->o->maxbytes > 0)
-		return prepare(&b) && limited(j, &b, c);
-	if (j->o->budget == 0 && !epilogue) {
-		*c = (Cut){.why = NEWN(j->a, const char *, j->n + 1), .cannot = NEWN(j->a, const char *, j->n + 1),
-		           .weight = NEWN(j->a, int64_t, j->n + 1)};
-		inputs(j, &c->saved);
+	if (!regional(j, &budget))
+		return false;
+	if (budget == 1 && j->o->maxbytes <= 0 && !j->o->pareto)
+		return mincut(j, &all, NULL, c);
+	if (budget == 0 && j->o->maxbytes <= 0 && !j->o->pareto && !epilogue(j)) {
+		onlyinputs(j, c);
 		return true;
 	}
-	if (j->o->budget == 1)
-		return mincut(j, &all, NULL, c);
-	return prepare(&b) && fit(&b, j->o->budget, c);
+	if (!prepare(&b))
+		return false;
+	if (j->o->pareto && !pareto(&b, j->o->pareto))
+		return false;
+	return j->o->maxbytes > 0 ? atmost(j, &b, j->o->maxbytes, c) : at(&b, budget, c);
 }

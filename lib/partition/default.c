@@ -53,8 +53,7 @@ choose_default(Joint *j, Cut *c)
 	int last = boundary(j);
 	bool *wanted = NEWN(j->a, bool, j->n + 1);
 
-	*c = (Cut){.why = NEWN(j->a, const char *, j->n + 1), .cannot = NEWN(j->a, const char *, j->n + 1),
-	           .weight = NEWN(j->a, int64_t, j->n + 1)};
+	cut_empty(j, c);
 	for (int i = last; i >= 0; i--) {
 		const Fx *x = &j->v[i];
 

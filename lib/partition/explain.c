@@ -7,52 +7,106 @@ name(const Fx *x)
 	return x->val ? x->val->name : x->node->name ? x->node->name : "_";
 }
 
-static void
-weight(const Cut *c, int i, Text *t)
+static const char *
+part(const Fx *x)
 {
-	if (c->weight[i] < 0)
-		text_add(t, " inf");
-	else
-		text_add(t, " %lld", (long long)c->weight[i]);
+	return x->closure ? "backward" : x->fw ? "forward" : x->bw ? "gradient" : "either";
 }
+
+static const char *
+operator(const Fx *x)
+{
+	return x->tuple >= 0 ? "operator.getitem" : x->node->op->name;
+}
+
+/* A number, or what stands for an infinite one. */
+static const char *
+number(const Joint *j, int64_t n, bool infinite, const char *inf)
+{
+	return infinite ? inf : arena_printf(j->a, "%lld", (long long)n);
+}
+
+/* ---- the network ------------------------------------------------------------------- */
 
 /* One line for each node: name, operator, where it belongs, bytes, distance, weight, ban, verdict. */
-void
-explain_cut(const Joint *j, const Cut *c, Text *t)
+static void
+textnode(const Joint *j, const Cut *c, int i, bool saved, Text *t)
 {
-	int next = 0;
+	const Fx *x = &j->v[i];
 
-	text_add(t, "# mincut: %d nodes, capacity %lld, %d saved\n", j->n, (long long)c->flow, c->saved.n);
-	text_add(t, "# node operator part bytes distance weight\n");
-	for (int i = 0; i < j->n; i++) {
-		const Fx *x = &j->v[i];
+	text_add(t, "%s %s %s %lld %s %s", name(x), operator(x), part(x), (long long)x->bytes,
+	         number(j, x->dist, x->dist >= Far, "-"), number(j, c->weight[i], c->weight[i] < 0, "inf"));
+	if (fx_mustrecompute(x))
+		text_add(t, " must-recompute");
+	if (c->why[i])
+		text_add(t, " banned: %s", c->why[i]);
+	if (c->cannot[i])
+		text_add(t, " not saved: %s", c->cannot[i]);
+	text_add(t, "%s\n", saved ? " saved" : "");
+}
 
-		text_add(t, "%s %s %s %lld ", name(x), x->tuple >= 0 ? "operator.getitem" : x->node->op->name,
-		        x->closure ? "backward" : x->fw ? "forward" : x->bw ? "gradient" : "either", (long long)x->bytes);
-		if (x->dist >= Far)
-			text_add(t, "-");
-		else
-			text_add(t, "%d", x->dist);
-		weight(c, i, t);
-		if (fx_mustrecompute(x))
-			text_add(t, " must-recompute");
-		if (c->why[i])
-			text_add(t, " banned: %s", c->why[i]);
-		if (c->cannot[i])
-			text_add(t, " not saved: %s", c->cannot[i]);
-		if (next < c->saved.n && c->saved.v[next] == i) {
-			text_add(t, " saved");
-			next++;
-		}
-		text_add(t, "\n");
-	}
+/* A box for each node, filled if it is saved; arrows to who reads it. */
+static void
+dotnode(const Joint *j, const Cut *c, int i, bool saved, Text *t)
+{
+	const Fx *x = &j->v[i];
+
+	text_add(t, "\tn%d [label=\"%s\\n%s\\n%s%s%s\"%s%s]\n", i, name(x), operator(x), number(j, c->weight[i], c->weight[i] < 0, "inf"),
+	         c->why[i] ? "\\nbanned: " : "", c->why[i] ? c->why[i] : "", x->closure ? " color=gray" : "",
+	         saved ? " style=filled fillcolor=gold" : "");
+	for (int k = 0; k < x->nuser; k++)
+		text_add(t, "\tn%d -> n%d\n", i, j->user[x->user + k]);
 }
 
 static void
-need(void *arg, int i)
+jsonstr(Text *t, const char *key, const char *s)
 {
-	((bool *)arg)[i] = true;
+	if (s)
+		text_add(t, ", \"%s\": \"%s\"", key, s);
 }
+
+static void
+jsonnode(const Joint *j, const Cut *c, int i, bool saved, Text *t)
+{
+	const Fx *x = &j->v[i];
+
+	text_add(t, "%s\n  {\"name\": \"%s\"", i ? "," : "", name(x));
+	jsonstr(t, "op", operator(x));
+	jsonstr(t, "part", part(x));
+	text_add(t, ", \"bytes\": %lld, \"distance\": %s, \"weight\": %s, \"must_recompute\": %s, \"saved\": %s", (long long)x->bytes,
+	         number(j, x->dist, x->dist >= Far, "null"), number(j, c->weight[i], c->weight[i] < 0, "null"),
+	         fx_mustrecompute(x) ? "true" : "false", saved ? "true" : "false");
+	jsonstr(t, "banned", c->why[i]);
+	jsonstr(t, "not_saved", c->cannot[i]);
+	text_add(t, ", \"users\": [");
+	for (int k = 0; k < x->nuser; k++)
+		text_add(t, "%s%d", k ? ", " : "", j->user[x->user + k]);
+	text_add(t, "]}");
+}
+
+/* -fdump-mincut: the network and its cut. */
+void
+explain_cut(const Joint *j, const Cut *c, enum cutform form, Text *t)
+{
+	static void (*const fn[])(const Joint *, const Cut *, int, bool, Text *) = {textnode, dotnode, jsonnode};
+	static const char *const tail[] = {"", "}\n", "]}\n"};
+	int next = 0;
+
+	switch (form) {
+	case CutText: text_add(t, "# mincut: %d nodes, capacity %lld, %d saved\n# node operator part bytes distance weight\n", j->n, (long long)c->flow, c->saved.n); break;
+	case CutDot:  text_add(t, "digraph mincut {\n\tlabel=\"%d nodes, capacity %lld, %d saved\"\n\tnode [shape=box]\n", j->n, (long long)c->flow, c->saved.n); break;
+	case CutJson: text_add(t, "{\"count\": %d, \"capacity\": %lld, \"nsaved\": %d, \"nodes\": [", j->n, (long long)c->flow, c->saved.n); break;
+	}
+	for (int i = 0; i < j->n; i++) {
+		bool saved = next < c->saved.n && c->saved.v[next] == i;
+
+		next += saved;
+		fn[form](j, c, i, saved, t);
+	}
+	text_add(t, "%s", tail[form]);
+}
+
+/* ---- in words -------------------------------------------------------------------------- */
 
 static const char *
 bytes(Ctx *cx, int64_t k)
@@ -65,23 +119,13 @@ bytes(Ctx *cx, int64_t k)
 void
 explain_saved(const Joint *j, const Cut *c, FILE *f)
 {
-	bool *needed = NEWN(j->a, bool, j->n + 1), *saved = NEWN(j->a, bool, j->n + 1);
+	const bool *needed = cut_needs(j, &c->saved);
+	bool *saved = NEWN(j->a, bool, j->n + 1);
 	int64_t sum = 0;
 	int n = 0, again = 0;
 
 	for (int i = 0; i < c->saved.n; i++)
 		saved[c->saved.v[i]] = true;
-	for (int i = j->n - 1; i >= 0; i--) {
-		const Fx *x = &j->v[i];
-
-		needed[i] |= x->bw && x->live;
-		if (!needed[i] || saved[i])
-			continue;
-		if (x->tuple >= 0)
-			needed[x->tuple] = true;
-		else
-			node_reads(j, x->node, need, needed);
-	}
 	for (int i = 0; i < j->n; i++) {
 		const Fx *x = &j->v[i];
 
@@ -97,7 +141,8 @@ explain_saved(const Joint *j, const Cut *c, FILE *f)
 			again++;
 		}
 	}
-	fprintf(f, "partition: %d values are saved, %s; %d nodes are computed again\n", n, bytes(j->cx, sum), again);
+	fprintf(f, "partition: %d values are saved, %s; %d nodes are computed again, %.0f flops\n", n, bytes(j->cx, sum), again,
+	        cut_flops(j, &c->saved));
 }
 
 /* No cut is finite: path is a way on which nothing can be saved. */

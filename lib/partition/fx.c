@@ -88,12 +88,7 @@ single(const Node *n)
 static int64_t
 bytes(Ctx *cx, const Type *t)
 {
-	int64_t k;
-
-	if (t == NULL || t->kind != TyTensor)
-		return t && t->kind == TySym;
-	k = sym_hint(type_numel(cx, t));
-	return k * dtypeinfo[t->dt].bytes;
+	return t && t->kind == TyTensor ? type_bytes(cx, t) : t && t->kind == TySym;
 }
 
 /* In whose memory a value lies. */
@@ -116,9 +111,9 @@ add(Joint *j, Node *n, Val *val, int tuple)
 {
 	Fx *x = &j->v[j->n];
 
-	*x = (Fx){.node = n, .val = val, .tuple = tuple, .dist = Far, .order = -1,
-	          
-	          .live = true, .sym = val && val->type && val->type->kind == TySym, .type = optype(j->m, n->op)};
+	*x = (Fx){.node = n, .val = val, .tuple = tuple, .dist = Far, .order = -1, .live = true,
+	           .sym = val && val->type && val->type->kind == TySym,
+	          .type = optype(j->m, n->op, j->o ? j->o->lists : NULL)};
 	if (val)
 		j->of[val->id] = j->n;
 	if (tuple < 0)

@@ -11,6 +11,72 @@
  */
 #include "partition/part.h"
 
+/* ---- cuts of any origin ---------------------------------------------------------- */
+
+void
+cut_empty(const Joint *j, Cut *c)
+{
+	*c = (Cut){.why = NEWN(j->a, const char *, j->n + 1), .cannot = NEWN(j->a, const char *, j->n + 1),
+	           .weight = NEWN(j->a, int64_t, j->n + 1)};
+}
+
+static void
+mark(void *arg, int i)
+{
+	((bool *)arg)[i] = true;
+}
+
+const bool *
+cut_needs(const Joint *j, const Ints *saved)
+{
+	bool *need = NEWN(j->a, bool, j->n + 1), *have = NEWN(j->a, bool, j->n + 1);
+
+	for (int i = 0; i < saved->n; i++)
+		have[saved->v[i]] = true;
+	for (int i = j->n - 1; i >= 0; i--) {
+		const Fx *x = &j->v[i];
+
+		need[i] = x->live && (need[i] || x->bw);
+		if (!need[i] || have[i])
+			continue;
+		if (x->tuple >= 0)
+			need[x->tuple] = true;
+		else
+			node_reads(j, x->node, mark, need);
+	}
+	return need;
+}
+
+double
+cut_flops(const Joint *j, const Ints *saved)
+{
+	const bool *need = cut_needs(j, saved);
+	double work = 0;
+
+	for (int i = 0, k = 0; i < j->n; i++) {
+		const Fx *x = &j->v[i];
+		bool have = k < saved->n && saved->v[k] == i;
+
+		k += have;
+		if (need[i] && !have && x->fw && !x->primal && x->tuple < 0)
+			work += node_flops(x->node);
+	}
+	return work;
+}
+
+int64_t
+cut_bytes(const Joint *j, const Ints *saved)
+{
+	int64_t k = 0;
+
+	for (int i = 0; i < saved->n; i++)
+		if (!j->v[saved->v[i]].stat)
+			k += j->v[saved->v[i]].bytes;
+	return k;
+}
+
+/* ---- the network ----------------------------------------------------------------- */
+
 enum { Source, Sink, First };          /* vertices; in of i: First + 2*i, out: one more */
 
 typedef struct Net { Joint *j; Flow *f; Cut *c; const bool *dontban; } Net;
@@ -81,8 +147,7 @@ mincut(Joint *j, const Bans *b, const bool *dontban, Cut *c)
 	Net n = {j, flow_new(j->a, 2 * j->n + First), c, dontban};
 	const bool *side;
 
-	*c = (Cut){.why = NEWN(j->a, const char *, j->n + 1), .cannot = NEWN(j->a, const char *, j->n + 1),
-	           .weight = NEWN(j->a, int64_t, j->n + 1)};
+	cut_empty(j, c);
 	for (int i = 0; i < j->n; i++)
 		if (j->v[i].live)
 			vertex(&n, i, b);

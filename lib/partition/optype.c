@@ -72,8 +72,22 @@ cheap(const OpDef *op)
 	return op->flags & OP(Pointwise) || (op->value && !op->lower && !strstr(op->value, "for "));
 }
 
-unsigned
-optype(const Module *m, const OpDef *op)
+/* Is there an operator of that packet, or does PyTorch know one? */
+bool
+packet_known(Str packet)
+{
+	Key k = {packet, strlen(packet)};
+
+	if (bsearch(&k, list, COUNT(list), sizeof *list, compare))
+		return true;
+	for (int i = 0; i < noptab; i++)
+		if (op_is(&optab[i], packet))
+			return true;
+	return false;
+}
+
+static unsigned
+builtin(const Module *m, const OpDef *op)
 {
 	Key k = {op->name, packetlen(op->name)};
 	const struct listed *l = bsearch(&k, list, COUNT(list), sizeof *list, compare);
@@ -91,6 +105,17 @@ optype(const Module *m, const OpDef *op)
 	if (cheap(op))
 		return OpRecompute;
 	return heavy(op) ? OpIntensive : 0;
+}
+
+/* lists: the user's, in place of ours; NULL. */
+unsigned
+optype(const Module *m, const OpDef *op, const OpLists *lists)
+{
+	unsigned type = builtin(m, op);
+
+	if (!lists)
+		return type;
+	return (type & ~lists->given) | (unsigned)(uintptr_t)map_get(&lists->type, intern(m->cx, op->name, packetlen(op->name)));
 }
 
 /* Attention without dropout draws nothing. */
@@ -131,6 +156,12 @@ sym_hint(const Sym *s)
 	int64_t k;
 
 	return sym_eval(s, look, NULL, &k) ? k : 4096;
+}
+
+int64_t
+type_bytes(Ctx *cx, const Type *t)
+{
+	return sym_hint(type_numel(cx, t))*dtypeinfo[t->dt].bytes;
 }
 
 static double

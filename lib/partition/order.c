@@ -113,7 +113,7 @@ peak(const Order *o, const Graph *g, const int *order, int n)
 
 			l.last[r] = l.at;
 			if (r == (int)c->out[i].id && c->op != &opplaceholder && t && t->kind == TyTensor)
-				l.bytes[r] = sym_hint(type_numel(g->cx, t)) * dtypeinfo[t->dt].bytes;
+				l.bytes[r] = type_bytes(g->cx, t);
 		}
 		node_operands(c, use, &l);
 	}

@@ -8,10 +8,13 @@
  *   flow.c      the minimum cut of a network
  *   mincut.c    the network of a graph, its cut
  *   budget.c    which cut fits a budget of memory
+ *   knapsack.c  which of the expensive values are worth their bytes
+ *   lists.c     operators by kind and values to save, as users give them
  *   default.c   the other partitioner: saves what the forward part hands on
  *   extract.c   two modules out of one
  *   order.c     the backward part in the order of autograd
  *   hooks.c     saved tensors packed for the time between
+ *   packing.c   the nodes that pack and unpack them
  *   remat.c     checkpointed regions of a graph that is not cut
  *   explain.c   why
  *   partition.c the whole
@@ -23,12 +26,15 @@
 /* ---- operators ------------------------------------------------------------- */
 
 enum { OpRecompute = 1, OpRandomList = 2, OpIntensive = 4, OpViewList = 8 };
-unsigned optype(const Module *, const OpDef *);
+struct OpLists { unsigned given; Map type; };  /* given: Op... that are replaced; type: packet -> Op... */
+unsigned optype(const Module *, const OpDef *, const OpLists *);
+bool    packet_known(Str packet);
 static inline bool optype_fusible(unsigned t) { return (t & (OpRecompute | OpRandomList)) != 0; }
 bool    op_draws(const Node *);                /* random, and not known to draw nothing (dropout_p 0) */
 bool    op_is(const OpDef *, const char *packet);
 double  node_flops(const Node *);              /* multiplications and additions of products, at least 1 */
 int64_t sym_hint(const Sym *);                  /* the value that is assumed for a size */
+int64_t type_bytes(Ctx *, const Type *);        /* of a tensor, by hints */
 
 /* ---- the graph as FX sees it ------------------------------------------------- */
 
@@ -86,7 +92,7 @@ bool    tidy_tags(Module *, bool isdefault);
 
 /* ---- cuts -------------------------------------------------------------------------- */
 
-typedef struct Bans { bool far, chains, material, allowlist, reduction; } Bans;
+typedef struct Bans { bool far, chains, material, allowlist, reduction; int dist; } Bans;   /* dist: bans beyond; 0 */
 
 typedef VEC(int) Ints;
 
@@ -103,10 +109,20 @@ const char *ban_reason(const Joint *, int, const Bans *);
 void    ban_far(Joint *, const Bans *, Cut *, bool (*ban)(void *, int, const char *), void *arg);
 int64_t fx_weight(const Joint *, int, const char **cannot);
 
+void    cut_empty(const Joint *, Cut *);
+const bool *cut_needs(const Joint *, const Ints *saved);       /* by Fx: backward reads it, or computes it again */
+double  cut_flops(const Joint *, const Ints *saved);           /* work that backward repeats */
+int64_t cut_bytes(const Joint *, const Ints *saved);           /* that forward hands over: all that is not there already */
+
 /* false: reported */
 bool    mincut(Joint *, const Bans *, const bool *dontban, Cut *);
 bool    choose(Joint *, Cut *);
 void    choose_default(Joint *, Cut *);
+bool    choose_named(Joint *, Cut *);
+
+/* knapsack.c: what to keep so that the work of the rest is least; in order of size. */
+typedef struct Item { int fx, at; double memory, work; } Item;   /* memory: part of the budget's unit */
+bool    knapsack(const Joint *, const Item *, int n, double budget, bool *save);
 
 /* flow.c: edges are added, then solved once. */
 typedef struct Flow Flow;
@@ -123,7 +139,12 @@ void    extract_none(Module *);
 void    inputs_sort(Module *);                 /* placeholders in the order of the inputs */
 void    order_backward(Module *, FILE *info);
 bool    pack_saved(Joint *);                   /* hooks.c */
-void    explain_cut(const Joint *, const Cut *, Text *);
+typedef VEC(Val *) Vals;
+bool    packs_smaller(const Joint *, const Type *);            /* packing.c */
+bool    packing_pack(Joint *, Val *, Vals *result);
+Val    *packing_unpack(Joint *, const Val *, const Vals *);
+bool    packing_expand(Graph *, uint32_t from, Arena *);
+void    explain_cut(const Joint *, const Cut *, enum cutform, Text *);
 void    explain_saved(const Joint *, const Cut *, FILE *);
 bool    explain_path(const Joint *, const Cut *, const int *path, int n);
 #endif

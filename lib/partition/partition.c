@@ -199,7 +199,7 @@ resultsof(const Joint *j)
 static bool
 cut(Module *m, const PartOptions *o, Arena *a)
 {
-	bool mincut = o->how == PartMincut, ac = checkpointed(m->main), *taken;
+	bool mincut = o->how != PartDefault, ac = checkpointed(m->main), *taken;
 	int *root;
 	Joint *j;
 	Cut c = {0};
@@ -210,12 +210,12 @@ cut(Module *m, const PartOptions *o, Arena *a)
 	if (!resultsof(j))
 		return false;
 	taken = owned(j);
-	if (!mincut)
+	if (o->how == PartDefault)
 		choose_default(j, &c);
-	else if (!choose(j, &c))
+	else if (!(o->how == PartNamed ? choose_named : choose)(j, &c))
 		return false;
 	if (o->mincut)
-		explain_cut(j, &c, o->mincut);
+		explain_cut(j, &c, o->mincutform, o->mincut);
 	if (o->info)
 		explain_saved(j, &c, o->info);
 	root = extract(j, &c.saved);

@@ -237,7 +237,9 @@ region(Regions *r, Graph *f, Graph *d)
 	vec_push(r->a, &r->region, x);
 	m = module(r, x);
 	o.maxbytes = 0;
-	o.mincut = NULL;
+	o.mincut = o.pareto = NULL;
+	if (o.how == PartNamed)
+		o.how = PartMincut;
 	if (!partition(m, &o))
 		return NULL;
 	if (!dropsizes(m))

@@ -33,20 +33,60 @@ bury(Graph *g)
 
 /* ---- equal nodes --------------------------------------------------------------------- */
 
-typedef struct Merge { Joint *j; bool *backward, *output; } Merge;
+/* PyTorch remembers one node for each hash of its arguments, and -1 and -2 have the same hash in Python.
+ * Of calls that differ in nothing else only the first is ever found again: unsqueeze(x, -1) is made twice
+ * if unsqueeze(x, -2) came before it.  Under -fdecomp=torch the cut depends on that. */
+enum likeness { Different, Collide, Equal };
+
+typedef struct Merge { Joint *j; bool *backward, *output, torch; } Merge;
 
 static bool
-equal(const Merge *m, const Node *a, const Node *b)
+last(const Arg *a)
 {
+	return a->kind == ArgInt && (sym_is(a->i, -1) || sym_is(a->i, -2));
+}
+
+static enum likeness
+arguments(const Merge *m, const Arg *a, const Arg *b, int n)
+{
+	enum likeness all = Equal;
+
+	for (int i = 0; i < n; i++) {
+		enum likeness one = arg_same(&a[i], &b[i]) ? Equal : Different;
+
+		if (one == Equal)
+			continue;
+		if (m->torch && last(&a[i]) && last(&b[i]))
+			one = Collide;
+		else if (a[i].kind == ArgList && b[i].kind == ArgList && a[i].list.n == b[i].list.n)
+			one = arguments(m, a[i].list.v, b[i].list.v, a[i].list.n);
+		all = one < all ? one : all;
+	}
+	return all;
+}
+
+static enum likeness
+likeness(const Merge *m, const Node *a, const Node *b)
+{
+	enum likeness same;
+
 	if (a->op != b->op || a->nout != b->nout || m->backward[a->id] != m->backward[b->id])
-		return false;
-	for (int i = 0; i < a->nout; i++)
+		return Different;
+	same = arguments(m, a->arg, b->arg, a->narg);
+	for (int i = 0; i < a->nout && same == Equal; i++)
 		if (a->out[i].type != b->out[i].type)
-			return false;
-	for (int i = 0; i < a->narg; i++)
-		if (!arg_same(&a->arg[i], &b->arg[i]))
-			return false;
-	return true;
+			same = Different;
+	return same;
+}
+
+static uint64_t
+hash(const Arg *a, int n)
+{
+	uint64_t h = (uint64_t)n;
+
+	for (int i = 0; i < n; i++)
+		h = hash_mix(h, last(&a[i]) ? 1 : a[i].kind == ArgList ? hash(a[i].list.v, a[i].list.n) : arg_hash(&a[i]));
+	return h;
 }
 
 /* Calls that make their tensors without values are never merged: it is not worth it. */
@@ -102,7 +142,7 @@ merge(Module *mod, Arena *a)
 	Graph *g = mod->main;
 	size_t cap = 64, h;
 	Node **slot;
-	Merge m = {.j = joint_new(mod, a, NULL), .backward = NEWN(a, bool, g->nnode)};
+	Merge m = {.j = joint_new(mod, a, NULL), .backward = NEWN(a, bool, g->nnode), .torch = mod->decomp == DecompTorch};
 
 	m.output = NEWN(a, bool, m.j->n + 1);
 	node_operands(g->last, markoutput, &m);
@@ -114,15 +154,13 @@ merge(Module *mod, Arena *a)
 		next = n->next;
 		if (!mergeable(&m, n))
 			continue;
-		h = (uint64_t)n->op->code;
-		for (int i = 0; i < n->narg; i++)
-			h = hash_mix(h, arg_hash(&n->arg[i]));
-		for (h &= cap - 1; slot[h] && !equal(&m, slot[h], n); h = (h + 1) & (cap - 1))
+		h = hash_mix((uint64_t)n->op->code, hash(n->arg, n->narg));
+		for (h &= cap - 1; slot[h] && likeness(&m, slot[h], n) == Different; h = (h + 1) & (cap - 1))
 			;
-		if (slot[h] == NULL) {
+		if (slot[h] == NULL)
 			slot[h] = n;
+		if (slot[h] == n || likeness(&m, slot[h], n) == Collide)
 			continue;
-		}
 		for (int i = 0; i < n->nout; i++)
 			val_replace(&n->out[i], &slot[h]->out[i]);
 		node_delete(n);

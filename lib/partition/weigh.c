@@ -117,6 +117,8 @@ ban_reason(const Joint *j, int i, const Bans *b)
 		return "expensive";
 	if (b->material && wanted(j, i))
 		return "backward wants it in memory";
+	if (b->dist && x->dist > b->dist && x->dist < 1000)   /* beyond 1000 PyTorch does not look */
+		return "far from backward";
 	if (b->reduction && reduces(j, x))
 		return "a reduction";
 	return NULL;
