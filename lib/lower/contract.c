@@ -14,17 +14,25 @@
  *             epilogue over the tile, clipped to the real rows and columns
  *
  * which is BLIS's layering with the innermost blocks only: a panel of B and
- * the rows of A stay in the second-level cache for the sizes at hand.  Where K is long or
- * not known (gradients of weights sum over the batch) it is cut in pieces; the sums so far
- * wait in scratch memory.  Where few rows of A meet rows of B (a linear layer whose weight may
- * change), packing costs more than it saves: vectors run along k, and the lanes of each
- * accumulator are added up at the end.  For a
+ * the rows of A stay in the second-level cache for the sizes at hand.  With many rows the
+ * panels are made once, by a kernel before this one (panel.c), and the tasks are tiles of rows:
+ *
+ *     for o.., blocks of columns, row tiles  (parallel)
+ *         for panels
+ *             the same
+ *
+ * A is packed too where it does not lie along k (a gradient of a weight: X^T*dY).  Where K is
+ * long or not known it is cut in pieces; the sums so far wait in scratch memory.  Where very few
+ * rows of A meet rows of B (a linear layer whose weight may change), packing costs more than it
+ * saves: vectors run along k, and the lanes of each accumulator are added up at the end.  For a
  * convolution A is the weight, packed when compiling, and packing B is im2col
  * of some rows of pixels.  For a linear layer B is the weight.
  */
 #include "lower/contract.h"
 
-enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 64, DotRows = 24, ShareRows = 192, LeastShare = 32, RowTasks = 16, Blocks = 16 };
+enum { LeastK = 8, LeastRows = 2, PackRows = 8, DirectRows = 64, DotRows = 24,
+       ShareRows = 192, LeastShare = 32,       /* panels that all tasks share: from so many rows; columns and sums */
+       RowTasks = 16, Blocks = 16 };           /* tasks enough for all workers */
 
 /* ---- finding ------------------------------------------------------------------------ */
 

@@ -626,7 +626,7 @@ selectref(Gen *g, const Ex *e)
 	const Ex *x = guarded(e);
 	KRef c, a, b;
 
-	if (x)
+	if (x && !gen_recall(g, x))
 		return loadref(g, x, e->arg[0], x == e->arg[2]);
 	c = gen_ex(g, e->arg[0]);
 	a = gen_ex(g, e->arg[1]);

@@ -3,7 +3,7 @@
  * fuse.c   decides which values live in memory (Roots) and inlines the rest
  * group.c  gathers roots that share their outer loops into one kernel
  * nest.c   writes a group as loops, gen.c the expressions inside, fold.c folds
- * contract.c, pack.c, tile.c  sums of products on register tiles
+ * contract.c, pack.c, panel.c, tile.c  sums of products on register tiles
  * flash.c, flashback.c, flashtile.c  attention in blocks
  * plan.c   buffers, memory, steps
  *

@@ -633,66 +633,84 @@ grain(Kernel *k, int64_t each)
 	k->grain = 1 + WorkerCost / (each > 0 ? each : 1);
 }
 
-/* Elements of a block: few enough that all workers get some. */
+/* Elements of a block of the last outer variable: few enough that all workers get some. */
 static int64_t
 blocksize(const Nest *n)
 {
 	int64_t k, b;
 
-	if (!sym_isconst(n->ext[0], &k))
+	if (!sym_isconst(n->ext[n->nouter - 1], &k))
 		return MostBlock;
 	b = (k / Blocks + LeastBlock - 1) / LeastBlock * LeastBlock;
 	return b < LeastBlock ? LeastBlock : b > MostBlock ? MostBlock : b;
 }
 
-/* One loop over blocks of the only outer variable, which runs over lanes. */
-static void
-blocks(Gen *g, Write *w, int64_t size)
+static bool
+oneblock(const Nest *n)
 {
-	Nest *n = w->n;
-	Ctx *cx = g->cx;
-	const Sym *blocks = sym_ceildiv(cx, n->ext[0], sym_const(cx, size));
-	KRef loop, from, to;
+	int64_t k;
 
-	g->k->parallel = blocks;
-	grain(g->k, w->cost * size);
-	loop = gen_loop(g, LoopParallel, gen_int(g, DtI64, 0), gen_sym(g, blocks), 1);
-	from = gen_mul(g, loop, gen_int(g, DtI64, size));
-	to = gen_add(g, from, gen_int(g, DtI64, size));
-	to = gen_op(g, ScMin, DtI64, to, gen_sym(g, n->ext[0]), 0);
-	w->level = 1;
-	gen_range(g, n->outer[0], from, to, NULL, true, outerloops, w);
-	gen_end(g, loop);
+	return sym_isconst(n->ext[n->nouter - 1], &k) && k <= blocksize(n);
 }
 
-/* The parallel loop runs over the first outer variables together. */
+/* The last outer variable, over lanes, within a block. */
+static void
+block(Gen *g, Write *w, KRef number)
+{
+	Nest *n = w->n;
+	int last = n->nouter - 1;
+	KRef from = gen_mul(g, number, gen_int(g, DtI64, blocksize(n))), to;
+
+	to = gen_add(g, from, gen_int(g, DtI64, blocksize(n)));
+	to = gen_op(g, ScMin, DtI64, to, gen_sym(g, n->ext[last]), 0);
+	hoistpieces(g, w);
+	w->level = n->nouter;
+	gen_range(g, n->outer[last], from, to, NULL, true, outerloops, w);
+}
+
+/* rest % ext; rest becomes rest / ext. */
+static KRef
+digit(Gen *g, KRef *rest, const Sym *ext)
+{
+	KRef e = gen_sym(g, ext), d = gen_op(g, ScFmod, DtI64, *rest, e, 0);
+
+	*rest = gen_op(g, ScQuot, DtI64, *rest, e, 0);
+	return d;
+}
+
+/* The parallel loop runs over the first outer variables together, and over blocks of the last
+ * if these are too few. */
 static void
 parallel(Gen *g, Write *w)
 {
 	Nest *n = w->n;
 	int p = 0, most = n->nouter - w->vec;
-	const Sym *all = sym_const(g->cx, 1);
-	int64_t k, each = w->cost;
-	KRef loop, rest;
+	const Sym *all = sym_const(g->cx, 1), *nblock = NULL;
+	int64_t k = 1, each = w->cost;
+	KRef loop, rest, number = 0;
 
-	do
-		all = sym_mul(g->cx, all, n->ext[p++]);
-	while (p < most && sym_isconst(all, &k) && k < 64);
-	for (int i = p; i < n->nouter; i++)
-		each *= sym_isconst(n->ext[i], &k) ? k : 64;
+	for (; p < most && (p == 0 || (sym_isconst(all, &k) && k < 64)); p++)
+		all = sym_mul(g->cx, all, n->ext[p]);
+	if (w->vec && p == most && sym_isconst(all, &k) && k < Blocks && !oneblock(n)) {
+		nblock = sym_ceildiv(g->cx, n->ext[most], sym_const(g->cx, blocksize(n)));
+		all = sym_mul(g->cx, all, nblock);
+		each *= blocksize(n);
+	} else {
+		for (int i = p; i < n->nouter; i++)
+			each *= sym_isconst(n->ext[i], &k) ? k : 64;
+	}
 	g->k->parallel = all;
 	grain(g->k, each);
 	loop = rest = gen_loop(g, LoopParallel, gen_int(g, DtI64, 0), gen_sym(g, all), 1);
-	for (int i = p; i-- > 0; ) {
-		if (i == 0) {
-			gen_bind(g, n->outer[0], rest);
-			break;
-		}
-		gen_bind(g, n->outer[i], gen_op(g, ScFmod, DtI64, rest, gen_sym(g, n->ext[i]), 0));
-		rest = gen_op(g, ScQuot, DtI64, rest, gen_sym(g, n->ext[i]), 0);
-	}
+	if (nblock)
+		number = p ? digit(g, &rest, nblock) : rest;
+	for (int i = p; i-- > 0; )
+		gen_bind(g, n->outer[i], i ? digit(g, &rest, n->ext[i]) : rest);
 	w->level = p;
-	outerloops(g, w);
+	if (nblock)
+		block(g, w, number);
+	else
+		outerloops(g, w);
 	for (int i = 0; i < p; i++)
 		gen_unbind(g, n->outer[i]);
 	gen_end(g, loop);
@@ -775,12 +793,10 @@ nest_kernel(Lower *lo, Group *gr, Gen **gen)
 	g->W *= abreast(n, w.vec);
 	if (lo->opt.threads <= 1 || n->nouter == 0 || g->k->flops < 32768)
 		outerloops(g, &w);
-	else if (n->nouter > 1 || !w.vec)
-		parallel(g, &w);
-	else if (sym_isconst(n->ext[0], &k) && k <= blocksize(n))
+	else if (n->nouter == 1 && w.vec && oneblock(n))
 		outerloops(g, &w);
 	else
-		blocks(g, &w, blocksize(n));
+		parallel(g, &w);
 	*gen = g;
 	return g->k;
 }

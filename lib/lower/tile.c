@@ -4,7 +4,7 @@
  */
 #include "lower/contract.h"
 
-enum { WorkerFlops = 1 << 18 };
+enum { WorkerFlops = 1 << 18, DirectCost = 12 };
 
 /* ---- the tile -------------------------------------------------------------------------------- */
 
@@ -260,6 +260,65 @@ epilogue(Contraction *c)
 	gen_range(g, w.mi, mmin, mmax, NULL, false, epiloguerow, &w);
 }
 
+/* ---- the epilogue of a whole tile, out of registers ------------------------------------------------ */
+
+static bool
+cheap(Contraction *c)
+{
+	return c->W >= 4 && ex_cost(contract_replaced(c->lo->cx, c->p->e, c->fold, ex_float(c->lo->cx, c->dt, 0))) <= DirectCost;
+}
+
+/* Is the tile whole?  0: each is, so far as is known when compiling. */
+static KRef
+wholetile(Contraction *c)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	KRef rows = 0, columns = 0;
+
+	if (c->row0)
+		rows = gen_op(g, ScEq, DtB8, gen_sym(g, c->row0), gen_sym(g, contract_times(c, c->mt, c->MR)), 0);
+	else if (!sym_divides(cx, sym_const(cx, c->MR), c->M))
+		rows = gen_op(g, ScLe, DtB8, gen_sym(g, contract_times(c, contract_plus(c, c->mt, sym_const(cx, 1)), c->MR)),
+		              gen_sym(g, c->M), 0);
+	if (!sym_divides(cx, sym_const(cx, c->NR), c->N))
+		columns = gen_op(g, ScLe, DtB8, gen_sym(g, contract_times(c, contract_plus(c, c->jp, sym_const(cx, 1)), c->NR)),
+		                 gen_sym(g, c->N), 0);
+	return rows && columns ? gen_op(g, ScAnd, DtB8, rows, columns, 0) : rows ? rows : columns;
+}
+
+/* The value of one vector of the tile, its sum being at hand. */
+static void
+direct(Contraction *c, const Epilogue *w, int i, KRef sum)
+{
+	Gen *g = c->g;
+	Ctx *cx = c->lo->cx;
+	const Sym *row = sym_const(cx, i / c->NV), *at = contract_plus(c, contract_times(c, row, c->NR), w->ni);
+
+	gen_push(g);
+	gen_bind(g, w->ni, gen_int(g, DtI64, (int64_t)(i % c->NV) * c->W));
+	g->vec = gen_bit(g, w->ni);
+	g->vecvar = w->ni;
+	g->lanes = c->W;
+	gen_remember(g, ex_load(cx, c->tile, &at, 1), sum);
+	gen_store(g, gen_buf(g, c->p->val), sym_subst(cx, w->at, &w->mi, &row, 1), ex_subst1(cx, w->e, w->mi, row));
+	g->vec = 0;
+	g->vecvar = NULL;
+	g->lanes = 1;
+	gen_unbind(g, w->ni);
+	gen_pop(g);
+}
+
+static void
+directly(Contraction *c, const KRef *acc)
+{
+	Epilogue w = {0};
+
+	epilogueof(c, &w);
+	for (int i = 0; i < c->MR * c->NV; i++)
+		direct(c, &w, i, gen_get(c->g, acc[i]));
+}
+
 static void
 partstore(Contraction *c, int64_t i, KRef v)
 {
@@ -372,6 +431,49 @@ dottile(Contraction *c)
 }
 
 static void
+bytile(Contraction *c, const KRef *acc)
+{
+	Gen *g = c->g;
+
+	for (int i = 0; i < c->MR * c->NV; i++)
+		gen_ins(g, (KIns){.op = KStore, .dt = c->dt, .lanes = (uint8_t)c->W, .buf = (uint16_t)c->tilebuf,
+		                  .a = gen_int(g, DtI64, (int64_t)(i / c->NV) * c->NR + i % c->NV * c->W),
+		                  .b = gen_get(g, acc[i])});
+	epilogue(c);
+}
+
+static KRef
+open(Gen *g, KRef condition)
+{
+	KRef r = gen_ins(g, (KIns){.op = KIf, .a = condition, .lanes = 1});
+
+	gen_push(g);
+	return r;
+}
+
+static void
+finish(Contraction *c, const KRef *acc)
+{
+	Gen *g = c->g;
+	KRef whole, opened;
+
+	if (!cheap(c)) {
+		bytile(c, acc);
+		return;
+	}
+	if (!(whole = wholetile(c))) {
+		directly(c, acc);
+		return;
+	}
+	opened = open(g, whole);
+	directly(c, acc);
+	gen_end(g, opened);
+	opened = open(g, gen_op(g, ScNot, DtB8, whole, 0, 0));
+	bytile(c, acc);
+	gen_end(g, opened);
+}
+
+static void
 sumtile(Contraction *c)
 {
 	Gen *g = c->g;
@@ -383,11 +485,7 @@ sumtile(Contraction *c)
 	for (int i = 0; i < c->MR * c->NV; i++)
 		acc[i] = gen_var(g, zero);
 	kloops(c, 0, acc, row);
-	for (int i = 0; i < c->MR * c->NV; i++)
-		gen_ins(g, (KIns){.op = KStore, .dt = c->dt, .lanes = (uint8_t)c->W, .buf = (uint16_t)c->tilebuf,
-		                  .a = gen_int(g, DtI64, (int64_t)(i / c->NV) * c->NR + i % c->NV * c->W),
-		                  .b = gen_get(g, acc[i])});
-	epilogue(c);
+	finish(c, acc);
 }
 
 static void
