@@ -208,6 +208,11 @@ expanded1(Module *m)
 	bool ok;
 
 	m->decomp = DecompNative;
+	for (int k = 0; k < m->in.n; k++) {          /* gradients that the caller gives lie row-major */
+		Val *v = m->in.v[k].kind == InTangent ? m->in.v[k].val : NULL;
+		if (v && v->type->kind == TyTensor)
+			v->type = type_tensor(m->cx, v->type->dt, v->type->rank, v->type->dim);
+	}
 	ok = pass_decompose(m->main);
 	for (int k = 0; ok && k < m->sub.n; k++)
 		ok = pass_decompose(m->sub.v[k]);

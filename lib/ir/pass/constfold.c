@@ -213,6 +213,16 @@ later(const Fold *f, const Node *n)
 	return f->loosenode[n->id] || f->g->mod->foldlater;
 }
 
+/* Forward and backward share their constants by name: those that backward folds alone have other names. */
+static bool
+isbackward(const Module *m)
+{
+	for (int k = 0; k < m->out.n; k++)
+		if (m->out.v[k].kind != ResGradParam && m->out.v[k].kind != ResGradUser)
+			return false;
+	return m->out.n > 0;
+}
+
 /* The value becomes a placeholder with a weight. */
 static void
 replace(Fold *f, Val *v)
@@ -221,7 +231,7 @@ replace(Fold *f, Val *v)
 	Ctx *cx = f->g->cx;
 	const Tensor *t = f->value[v->id];
 	Weight *w = NEW(ctx_arena(cx), Weight);
-	Str name = intern_printf(cx, "_folded_%s", v->name);
+	Str name = intern_printf(cx, "_folded_%s%s", isbackward(m) ? "backward_" : "", v->name);
 	const Type *type = type_tensor(cx, v->type->dt, v->type->rank, v->type->dim);
 	Node *p = node_placeholder(f->g, name, type, v->def->loc);
 
