@@ -102,6 +102,7 @@ Val   *fun_slices(Fun *, const Slices *, Val *base, Val *wrote, Node *before);  
 bool   tens_grad(const Tens *);                            /* requires_grad */
 bool   fun_differentiable(Fun *, Node *);                  /* do its results require a gradient?  Before fun_refresh */
 void   fun_requiregrad(Fun *, Node *);                     /* they do */
+void   fun_tell(Fun *, Node *);                            /* notes in its operands whether they do (Val.grad) */
 Str    view_text(Ctx *, const Node *, int out);            /* "(False, True, <...>, [2, 2])" */
 bool   fun_inmeta(Fun *, const Input *, const Tens *, InMeta *);
 bool   fun_record(Fun *);                                  /* fills in Module.meta */

@@ -44,12 +44,6 @@ expands(const Node *n)
 	return (node_composite(n) || (perhapsview(n->op) && node_expands(n))) && !op_writes(n->op) && !node_stats(n);
 }
 
-static void
-tell(void *f, Use *u)
-{
-	u->val->grad = tens_grad(fun_tensor(f, u->val)) ? 1 : -1;
-}
-
 /* Expand n; of PyTorch's own views remember how they are printed. */
 static bool
 expand(Fun *f, Node *n)
@@ -59,7 +53,7 @@ expand(Fun *f, Node *n)
 	Printed *p = printed(n->op) ? NEWN(f->a, Printed, nout + 1) : NULL;
 	Node *next = n->next, *m;
 
-	node_operands(n, tell, f);
+	fun_tell(f, n);
 	for (int k = 0; p && k < nout; k++)
 		p[k] = (Printed){.text = view_text(f->cx, n, k), .multi = multi};
 	if (!node_expand(n))

@@ -70,6 +70,18 @@ fun_differentiable(Fun *f, Node *n)
 	return any;
 }
 
+static void
+tell(void *f, Use *u)
+{
+	u->val->grad = tens_grad(fun_tensor(f, u->val)) ? 1 : -1;
+}
+
+void
+fun_tell(Fun *f, Node *n)
+{
+	node_operands(n, tell, f);
+}
+
 void
 fun_requiregrad(Fun *f, Node *n)
 {

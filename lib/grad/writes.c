@@ -288,7 +288,7 @@ results(Fun *f, Node *n, Val ***res, int *nres)
 		*nres = 1;
 		return true;
 	}
-	if (n->op->expand)
+	if (n->op->expand || (n->op->torch && f->mod->decomp == DecompTorch))
 		return expand_op(f->g, n->op, n->arg, n->loc, n, res, nres);
 	if ((op = functional(f, n, &arg)) == NULL) {
 		error(f->cx, n->loc, "%s writes its argument, and there is no operator without that",
@@ -486,7 +486,7 @@ keepsself(Fun *f, const Node *n)
 	const char *name = stripped(f, n->op->name);
 	const OpDef *op = name ? op_find(name) : NULL;
 
-	if (op == NULL || f->mod->decomp != DecompTorch || !f->mod->train || !fun_gradmode(f, n))
+	if (op == NULL || n->op->torch || f->mod->decomp != DecompTorch || !f->mod->train || !fun_gradmode(f, n))
 		return false;
 	for (int k = 0; k < op->ngrad; k++) {
 		const Arg *a = node_arg(n, op->grad[k].arg);
@@ -530,6 +530,7 @@ writing(Fun *f, Node *n)
 	Slices s = {0};
 
 	tracked(f, n, to, nto);
+	fun_tell(f, n);
 	if (!fun_refresh(f, n) || (nto == 1 && !fun_sliced(f, n, to[0], &s)) || (keep && !copyself(f, n)) || !results(f, n, &res, &nres))
 		return false;
 	if (nres < nto) {
