@@ -476,6 +476,13 @@ f_training(const LCall *c)
 	return lang_bool(c->L->mod && c->L->mod->train);
 }
 
+/* Does anything draw (not so under -frng=zero)? */
+static LVal
+f_drawing(const LCall *c)
+{
+	return lang_bool(!c->L->mod || c->L->mod->rng != RngZero);
+}
+
 static LVal
 f_error(const LCall *c)
 {
@@ -519,7 +526,7 @@ static const struct {
 	{"istensor", f_istensor, true}, {"islist", f_islist, true},
 	{"isstr", f_isstr, true}, {"isbool", f_isbool, true},
 	{"isint", f_isint, true}, {"isfloat", f_isfloat, true},
-	{"isknown", f_isknown, true}, {"training", f_training, true},
+	{"isknown", f_isknown, true}, {"training", f_training, true}, {"drawing", f_drawing, true},
 	{"error", f_error, true},
 };
 

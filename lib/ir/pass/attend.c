@@ -292,7 +292,7 @@ kept(Making *m, Node *drop)
 static bool
 isdrop(const Node *n)
 {
-	return strcmp(n->op->name, "aten.native_dropout.default") == 0 && !(n->arg[2].kind == ArgBool && !n->arg[2].b) && n->arg[1].f > 0;
+	return n->graph->mod->rng != RngZero && strcmp(n->op->name, "aten.native_dropout.default") == 0 && !(n->arg[2].kind == ArgBool && !n->arg[2].b) && n->arg[1].f > 0;
 }
 
 static Arg
