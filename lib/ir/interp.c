@@ -445,7 +445,7 @@ putpoints(void *p, Eval *E, int64_t base, int n)
 		for (int d = 0; d < s->t->rank; d++) {
 			int64_t i = eval_lane(E, s->at[d], k).i;
 			s->bad |= i < 0 || i >= s->t->dim[d];
-			at = at * s->t->dim[d] + i;
+			at = s->bad ? 0 : at * s->t->dim[d] + i;
 		}
 		if (s->bad)
 			return;

@@ -238,6 +238,8 @@ columns(Block *b)
 	KRef first = gen_sym(g, col);
 
 	gen_push(g);
+	if (c->W == 1 && !whole)           /* what stands beyond the last column is not used: the last again */
+		first = gen_op(g, ScMin, DtI64, first, gen_sym(g, sym_sub(cx, c->N, sym_const(cx, 1))), 0);
 	gen_bind(g, c->n[0], first);
 	if (c->W > 1) {
 		g->vec = gen_bit(g, c->n[0]);
@@ -246,12 +248,8 @@ columns(Block *b)
 		if (!whole)
 			g->mask = gen_op(g, ScLt, DtB8, gen_ramp(g, c->W),
 			                 gen_op(g, ScSub, DtI64, gen_sym(g, c->N), first, 0), 0);
-		put(c, c->blockbuf, blockat(b), gen_splat(g, gen_ex(g, c->B), c->W));
-	} else {
-		const Ex *in = ex_op(cx, ScLt, ex_index(cx, c->n[0]), ex_index(cx, c->N), NULL);
-		const Ex *e = whole ? c->B : ex_op(cx, ScSelect, in, c->B, ex_float(cx, c->dt, 0));
-		put(c, c->blockbuf, blockat(b), gen_ex(g, whole ? e : ex_ready(c->lo, e)));
 	}
+	put(c, c->blockbuf, blockat(b), gen_splat(g, gen_ex(g, c->B), c->W));
 	g->vec = 0;
 	g->vecvar = NULL;
 	g->lanes = 1;
