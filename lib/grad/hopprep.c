@@ -36,6 +36,19 @@ returning(Module *m, Graph *g, int n, bool params, const char *suffix)
 	return c;
 }
 
+/* with, which has more results, stands for n from now on. */
+static bool
+takesplace(Node *with, Node *n)
+{
+	node_inherit(with, n);
+	if (!node_infer(with))
+		return false;
+	for (int k = 0; k < n->nout; k++)
+		val_replace(&n->out[k], &with->out[k]);
+	node_delete(n);
+	return true;
+}
+
 static bool
 keepcarry(Node *n)
 {
@@ -49,13 +62,7 @@ keepcarry(Node *n)
 	memcpy(arg, n->arg, sizeof *arg * n->narg);
 	arg[0] = (Arg){.kind = ArgGraph, .graph = returning(graph->mod, g[0], nc, true, "keep")};
 	with = node_new(graph, n->op, arg, n->narg, hop_results(arg[0].graph).n, n, n->loc);
-	node_inherit(with, n);
-	if (!node_infer(with))
-		return false;
-	for (int k = 0; k < n->nout; k++)
-		val_replace(&n->out[k], &with->out[k]);
-	node_delete(n);
-	return true;
+	return takesplace(with, n);
 }
 
 static bool
@@ -138,13 +145,7 @@ keepwhile(Node *n)
 		}
 	Node *with = node_new(g, op_find("higher_order.while_loop_keep"), n->arg, n->narg, 2 * hop_carried(n).n, n, n->loc);
 
-	node_inherit(with, n);
-	if (!node_infer(with))
-		return false;
-	for (int k = 0; k < n->nout; k++)
-		val_replace(&n->out[k], &with->out[k]);
-	node_delete(n);
-	return true;
+	return takesplace(with, n);
 }
 
 /* PyTorch has copies of views in the bodies of scans that have derivatives. */
