@@ -258,6 +258,18 @@ text(Ctx *cx, const Json *o, const char *key)
 	return s ? s : "";
 }
 
+void
+case_outputs(Ctx *cx, const Json *out, Text *t)
+{
+	for (int i = 0; out && i < out->n; i++) {
+		const char *target = case_str(cx, out->v[i], "target");
+		text_add(t, "#fxg out %d %s", i, text(cx, out->v[i], "kind"));
+		if (target)
+			text_add(t, " \"%s\"", target);
+		text_add(t, "\n");
+	}
+}
+
 /* The signature as pragmas, for texts without a trailer. */
 static const char *
 pragmas(Ctx *cx, const Json *meta, bool outputs)
@@ -273,13 +285,8 @@ pragmas(Ctx *cx, const Json *meta, bool outputs)
 			text_add(&t, " \"%s\"", target);
 		text_add(&t, "\n");
 	}
-	for (int i = 0; outputs && out && i < out->n; i++) {
-		const char *target = case_str(cx, out->v[i], "target");
-		text_add(&t, "#fxg out %d %s", i, text(cx, out->v[i], "kind"));
-		if (target)
-			text_add(&t, " \"%s\"", target);
-		text_add(&t, "\n");
-	}
+	if (outputs)
+		case_outputs(cx, out, &t);
 	return t.s;
 }
 

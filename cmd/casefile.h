@@ -10,6 +10,7 @@ int64_t case_int(Ctx *, const Json *o, const char *key, int64_t dflt);
 bool    case_truth(Ctx *, const Json *o, const char *key, bool dflt);
 Json *case_json(Ctx *, const char *path);
 const char *case_join(Ctx *, const char *dir, const char *name);
+void  case_outputs(Ctx *, const Json *outputs, Text *);             /* kinds and targets, as pragmas */
 CaseTensor case_tensor(Ctx *, const Json *o);                      /* without data */
 void  case_tolerance(Ctx *, const Json *o, CaseWant *);
 

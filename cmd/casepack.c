@@ -79,6 +79,15 @@ pack_verified(Pack *p, int64_t id, const char *kind)
 	return v && strcmp(v, "ok") == 0;
 }
 
+/* Its name in the module, said as such or as the end of its key: c18.w.weight.  NULL: no weight. */
+static const char *
+weight_name(Ctx *cx, const Json *w)
+{
+	const char *fqn = case_str(cx, w, "target"), *key = case_str(cx, w, "key"), *at = key ? strstr(key, ".w.") : NULL;
+
+	return fqn ? fqn : at ? at + strlen(".w.") : NULL;
+}
+
 static void
 pack_weights(Pack *p, const Json *c, int64_t id, const char *kind, CaseForm *f)
 {
@@ -88,7 +97,7 @@ pack_weights(Pack *p, const Json *c, int64_t id, const char *kind, CaseForm *f)
 	Text t = {.arena = ctx_arena(cx)};
 
 	for (int i = 0; w && i < w->n; i++) {
-		const char *fqn = case_str(cx, w->v[i], "target"), *ph = case_str(cx, w->v[i], "placeholder"), *wk = case_str(cx, w->v[i], "kind");
+		const char *fqn = weight_name(cx, w->v[i]), *ph = case_str(cx, w->v[i], "placeholder"), *wk = case_str(cx, w->v[i], "kind");
 		StEntry *e = fqn ? map_get(&p->data, intern_printf(cx, "c%lld.w.%s", (long long)id, fqn)) : NULL;
 		if (ph && wk)
 			text_add(&t, fqn ? "#fxg in %s %s \"%s\"\n" : "#fxg in %s %s\n", ph, wk, fqn);
@@ -101,6 +110,8 @@ pack_weights(Pack *p, const Json *c, int64_t id, const char *kind, CaseForm *f)
 		if (e && name && (g == NULL || strcmp(g, kind) == 0))
 			st_add(&s, name, e->dt, e->rank, e->dim, e->data, e->bytes);
 	}
+	if (strcmp(kind, "core") == 0)                  /* of an export run_decompositions() lists mutations among the outputs */
+		case_outputs(cx, case_get(cx, c, "outputs_sig"), &t);
 	if (t.n && strstr(f->text, "Graph signature:") == NULL)
 		f->before = arena_printf(ctx_arena(cx), "#fxg 1\n%s", t.s);
 	st_done(cx, &s, f);

@@ -35,7 +35,15 @@ train() {
 	done
 }
 
-{ check --train $forms "$shared/cases/models"; check --train $(train); check $forms "$shared/cases/models"; check $forms "$shared/cases/kernelbench"; check $(ops); } | {
+# PyTorch's own tests, whose packs hold weights and say what is mutated
+torchtests() {
+	test "$FXCC_CASES" = quick || packs="exportdb hop modules"
+	for p in aot $packs; do
+		test ! -d "$shared/cases/pytorch_tests/$p" || printf '%s\n' "$shared/cases/pytorch_tests/$p"
+	done
+}
+
+{ check --train $forms "$shared/cases/models"; check --train $(train); check $forms "$shared/cases/models"; check $forms "$shared/cases/kernelbench"; check $(ops); check $(torchtests); } | {
 	n=0 failed=0
 	while IFS= read -r line; do
 		n=$((n + 1))
