@@ -8,22 +8,11 @@
 
 enum { Indices = 5 };        /* parameters of a score: itself and four indices */
 
-static bool
-wanted(const Arg *a, const bool *req)
-{
-	if (a->kind == ArgVal)
-		return req[a->use->val->id];
-	for (int k = 0; a->kind == ArgList && k < a->list.n; k++)
-		if (wanted(&a->list.v[k], req))
-			return true;
-	return false;
-}
-
 bool
 hop_keepsflex(const Node *n, const bool *req)
 {
 	return n->graph->mod->decomp == DecompTorch && strcmp(n->op->name, "higher_order.flex_attention") == 0 &&
-	       !wanted(node_arg(n, "score_mod_other_buffers"), req) && !wanted(node_arg(n, "mask_mod_other_buffers"), req);
+	       !hop_wants(node_arg(n, "score_mod_other_buffers"), req) && !hop_wants(node_arg(n, "mask_mod_other_buffers"), req);
 }
 
 static Graph *

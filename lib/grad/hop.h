@@ -9,6 +9,9 @@
  * where there is none - and, if `also`, those of g.  NULL: reported. */
 Graph *joint_body(Module *, Graph *g, const bool *wrt, const bool *open, bool also, Str name);
 
+/* Is a gradient wanted of a value in it (joint.c)?  req: by value id. */
+bool   hop_wants(const Arg *, const bool *req);
+
 /* Before differentiation: what is made so that it can be differentiated.  req: by value id. */
 bool   hop_prepare(Graph *, const bool *req, bool *changed);
 

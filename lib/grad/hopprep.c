@@ -66,17 +66,6 @@ keepcarry(Node *n)
 }
 
 static bool
-depends(const Arg *a, const bool *req)
-{
-	if (a->kind == ArgVal)
-		return req[a->use->val->id];
-	for (int k = 0; a->kind == ArgList && k < a->list.n; k++)
-		if (depends(&a->list.v[k], req))
-			return true;
-	return false;
-}
-
-static bool
 isparam(const Val *v, const Val *param)
 {
 	return v == param || (strcmp(v->def->op->name, "aten.clone.default") == 0 && v->def->arg[0].use->val == param);
@@ -233,7 +222,7 @@ hop_prepare(Graph *g, const bool *req, bool *changed)
 		bool any = false;
 		next = n->next;
 		for (int k = 0; kind && k < n->narg; k++)
-			any = any || depends(&n->arg[k], req);
+			any = any || hop_wants(&n->arg[k], req);
 		if (!any || n->region == GradOff)
 			continue;
 		if (kind == HopScan && !kept(n)) {

@@ -40,13 +40,13 @@ differentiable(const Val *v)
 
 /* ---- what depends on the inputs ------------------------------------------------------ */
 
-static bool
-argreq(const Joint *j, const Arg *a)
+bool
+hop_wants(const Arg *a, const bool *req)
 {
 	if (a->kind == ArgVal)
-		return j->req[a->use->val->id];
+		return req[a->use->val->id];
 	for (int k = 0; a->kind == ArgList && k < a->list.n; k++)
-		if (argreq(j, &a->list.v[k]))
+		if (hop_wants(&a->list.v[k], req))
 			return true;
 	return false;
 }
@@ -59,7 +59,7 @@ through(const Joint *j, const Node *n)
 	if (n->region == GradOff || n->op->flags & OP(Leaf))
 		return false;
 	for (int k = 0; k < n->narg; k++)
-		if (argreq(j, &n->arg[k]) && lang_gradline(n->op, k) != GradNone)
+		if (hop_wants(&n->arg[k], j->req) && lang_gradline(n->op, k) != GradNone)
 			return true;
 	return false;
 }
@@ -319,7 +319,7 @@ differentiate(Joint *j, Node *n)
 	if (!any)
 		return;
 	for (int k = 0; k < op->nparam; k++)
-		need[k] = argreq(j, &n->arg[k]) && lang_gradline(op, k) != GradNone;
+		need[k] = hop_wants(&n->arg[k], j->req) && lang_gradline(op, k) != GradNone;
 	o.out = out;
 	o.need = need;
 	o.flows = j->m->decomp == DecompTorch ? flows : NULL;

@@ -131,27 +131,12 @@ unbounded(Lower *lo, const Sym *s)
 	return ex_index(lo->cx, sym_subst(lo->cx, s, var, with, n));
 }
 
-static bool
-computed(Lower *lo, const Sym *s)
-{
-	const Sym **var = NULL;
-	int n = 0;
-
-	if (s->kind == SymConst)
-		return false;
-	sym_vars(lo->a, s, &var, &n);
-	for (int i = 0; i < n; i++)
-		if (ex_ofvar(lo->cx, var[i]))
-			return true;
-	return false;
-}
-
 static const Sym *
 checked(Lower *lo, const Sym *s, const Sym *size, const Ex *cond)
 {
 	const Ex *e, *known;
 
-	if (!computed(lo, s))
+	if (!sym_computed(lo, s))
 		return s;
 	e = unbounded(lo, s);
 	known = shown(lo, e);

@@ -28,6 +28,21 @@ linear_index(Ctx *cx, const Type *t, const Sym *const *idx)
 	return r;
 }
 
+bool
+sym_computed(Lower *lo, const Sym *s)
+{
+	const Sym **var = NULL;
+	int n = 0;
+
+	if (s->kind == SymConst)
+		return false;
+	sym_vars(lo->a, s, &var, &n);
+	for (int i = 0; i < n; i++)
+		if (ex_ofvar(lo->cx, var[i]))
+			return true;
+	return false;
+}
+
 struct flag { bool yes; };
 
 static void
@@ -146,15 +161,7 @@ clamped(Lower *lo, const Ex *e, const Sym *at)
 static bool
 riskyload(Lower *lo, const Ex *e)
 {
-	Ctx *cx = lo->cx;
-	const Sym **var = NULL;
-	int n = 0;
-
-	sym_vars(lo->a, e->idx[0], &var, &n);
-	for (int i = 0; i < n; i++)
-		if (ex_ofvar(cx, var[i]))
-			return true;
-	return e->idx[0]->lo < 0 || !sym_lt(cx, e->idx[0], endof(lo, e));
+	return sym_computed(lo, e->idx[0]) || e->idx[0]->lo < 0 || !sym_lt(lo->cx, e->idx[0], endof(lo, e));
 }
 
 static void marksure(Guarding *, const Ex *);
@@ -204,13 +211,7 @@ risky(Guarding *w, const Ex *e)
 		r |= risky(w, e->arg[i]);
 	r |= e->cond && risky(w, e->cond);
 	r |= e->kind == ExCheck && !map_get(&w->sure, e);
-	if (e->kind == ExIndex || e->kind == ExRandom) {
-		const Sym **var = NULL;
-		int n = 0;
-		sym_vars(w->lo->a, e->sym, &var, &n);
-		for (int i = 0; i < n; i++)
-			r |= ex_ofvar(w->lo->cx, var[i]) != NULL;
-	}
+	r |= (e->kind == ExIndex || e->kind == ExRandom) && sym_computed(w->lo, e->sym);
 	map_put(w->lo->a, &w->risky, e, (void *)(intptr_t)(1 + r));
 	return r;
 }

@@ -50,6 +50,7 @@ typedef struct Lower {
 const Sym *numel_of(Ctx *, const Sym *const *ext, int n);
 const Sym *linear_index(Ctx *, const Type *, const Sym *const *idx);  /* with the strides of the type */
 const Type *storage_type(Lower *, Val *);         /* of a leaf with a weight: as the weight lies */
+bool       sym_computed(Lower *, const Sym *);    /* has it a variable that stands for an expression? */
 bool       ex_hasfold(const Ex *);
 bool       ex_hasload(const Ex *);
 bool       ex_iszero(const Ex *);
